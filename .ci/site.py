@@ -1,0 +1,277 @@
+"""Build the documentation site: run every notebook, render the pages, put them into _docs.
+
+    python .ci/site.py            # what `make site` calls
+    python .ci/site.py --slow     # also run the cells marked `#| slow`
+
+Committed notebooks hold no outputs, so a copy of the project is made in build/site and its
+notebooks are run there: every figure on the site is fresh, and the working tree stays as it is.
+Where `quarto` is on the PATH it renders the pages (`nbdev_docs`); elsewhere smalldocs does, which
+is pure Python and reads the same _quarto.yml. Either way no page of ours loads anything from
+another host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRATCH = ROOT / "build" / "site"
+COPIED = ("settings.ini", "_quarto.yml", "README.md", "nbs", "usvbook")
+SKIPPED = re.compile(r"^#\|\s*(eval:\s*false|slow|notest)\s*$", re.MULTILINE)
+KATEX = "katex@0.16.11"  # the version that smalldocs writes into its pages
+
+
+# What Quarto's theme does for tables of pandas and signatures, and smalldocs' does not.
+STYLE = """
+table.dataframe { border: 0; font-size: 0.85em; display: block; overflow-x: auto; }
+table.dataframe th, table.dataframe td { border: 0; padding: 0.2em 0.7em; text-align: right; }
+table.dataframe thead th { border-bottom: 1px solid #adb5bd; }
+table.dataframe tbody tr:nth-child(odd) { background: rgba(128, 128, 128, 0.08); }
+pre > code.sourceCode { padding: 0 0.6em; }
+"""
+
+
+def copy_project(scratch: Path) -> None:
+    """Copy what the site is made of into an empty scratch folder, links as links."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.tmp~")
+            shutil.copytree(source, scratch / name, symlinks=True, ignore=ignore)
+        elif source.exists():
+            shutil.copy2(source, scratch / name)
+
+
+def environment() -> dict[str, str]:
+    """The environment of every program run on the scratch copy, which imports its own usvbook."""
+    python_path = os.pathsep.join(p for p in (str(SCRATCH), os.environ.get("PYTHONPATH")) if p)
+    # One thread per notebook: as many notebooks run at once as there are cores.
+    return os.environ | {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
+
+
+def run_notebook(path: Path, slow: bool = False, timeout_s: int = 900) -> str:
+    """Run one notebook in place, in its own folder; returns the error, or an empty string.
+
+    Cells that `nbdev_test` leaves out are left out here too, `slow` ones only without `--slow`.
+    What was computed before a failing cell is kept, so the page still shows it.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        skipped = cell.cell_type == "code" and SKIPPED.search(cell.source)
+        if skipped and not (slow and skipped[1] == "slow"):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "skip-execution"]
+    client = NotebookClient(
+        notebook,
+        timeout=timeout_s,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        store_widget_state=True,
+    )
+    error = ""
+    try:
+        client.execute(env=environment())
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
+        error = str(failure).strip()
+    nbformat.write(notebook, path)
+    return error
+
+
+def run_notebooks(folder: Path, slow: bool) -> list[str]:
+    """Run all notebooks below a folder, one per core at a time; returns the failed ones."""
+    paths = sorted(p for p in folder.rglob("*.ipynb") if not p.name.startswith("_"))
+
+    def timed(path: Path) -> tuple[str, float]:
+        start = time.perf_counter()
+        return run_notebook(path, slow), time.perf_counter() - start
+
+    failed = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for path, (error, seconds) in zip(paths, pool.map(timed, paths), strict=True):
+            name = path.relative_to(folder).as_posix()
+            print(f"  {name:32s} {seconds:6.1f} s  {'FAILED' if error else 'ok'}", flush=True)
+            if error:
+                print(error, file=sys.stderr)
+                failed.append(name)
+    return failed
+
+
+def page_names(processed: Path) -> dict[str, str]:
+    """Notebook -> page, as nbdev names them: `05_ssc.ipynb` -> `ssc.ipynb`."""
+    names = {}
+    for path in processed.rglob("*.ipynb"):
+        page = re.sub(r"^\d+[a-zA-Z0-9]*_", "", path.name)
+        relative = path.relative_to(processed)
+        names[relative.as_posix()] = (relative.parent / page).as_posix()
+    return names
+
+
+def without_missing(navigation: str, names: dict[str, str]) -> str:
+    """_quarto.yml with page names, without pages not written yet and sections left empty."""
+    import yaml  # type: ignore[import-untyped]
+
+    config = yaml.safe_load(navigation)
+
+    def kept(contents: list) -> list:
+        entries = []
+        for entry in contents:
+            if isinstance(entry, dict) and "contents" in entry:
+                entry = entry | {"contents": kept(entry["contents"])}
+                entries += [entry] if entry["contents"] else []
+            elif isinstance(entry, dict) and "href" in entry:
+                entries += [entry | {"href": names.get(entry["href"], entry["href"])}]
+            elif entry in names or not entry.endswith(".ipynb"):
+                entries.append(names.get(entry, entry))
+        return entries
+
+    sidebar = config["website"]["sidebar"]
+    sidebar["contents"] = kept(sidebar["contents"])
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def rename_pages(processed: Path) -> None:
+    """Give the processed notebooks their page names, in the navigation and in every link too."""
+    names = page_names(processed)
+    for old, new in names.items():
+        path = processed / old
+        text = path.read_text(encoding="utf-8")
+        notebook = json.loads(text)
+        for cell in notebook["cells"]:
+            if cell["cell_type"] != "code":
+                source = "".join(cell["source"])
+                # Inside prose, links go to notebooks by file name, whatever the folder.
+                for name, page in names.items():
+                    source = source.replace(Path(name).name, Path(page).name)
+                cell["source"] = source
+        path.unlink()
+        (processed / new).write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
+    navigation = processed / "_quarto.yml"
+    text = without_missing(navigation.read_text(encoding="utf-8"), names)
+    navigation.unlink()  # it may be a link to the project's own
+    navigation.write_text(text, encoding="utf-8")
+
+
+def fetch_katex(folder: Path) -> bool:
+    """Unpack KaTeX from the npm package into `folder`; False where npm is not there."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return False
+    folder.mkdir(parents=True)
+    pack = [npm, "pack", KATEX, "--silent", "--pack-destination", str(folder)]
+    if subprocess.run(pack, check=False, cwd=folder, stdout=subprocess.DEVNULL).returncode != 0:
+        return False
+    archive = next(folder.glob("*.tgz"))
+    wanted = re.compile(
+        r"package/dist/(katex\.min\.(js|css)|contrib/auto-render\.min\.js|fonts/.*\.woff2)$"
+    )
+    with tarfile.open(archive) as package:
+        for member in package.getmembers():
+            if match := wanted.match(member.name):
+                target = folder / match[1]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                stream = package.extractfile(member)
+                if stream is not None:
+                    target.write_bytes(stream.read())
+    archive.unlink()
+    return True
+
+
+def make_local(site: Path) -> None:
+    """Point the pages at our own copy of KaTeX, and drop the web font of the theme."""
+    has_katex = fetch_katex(site / "site_libs" / "katex")
+    if not has_katex:
+        print("npm is not there or not reachable: formulas stay as TeX source", file=sys.stderr)
+    tag = re.compile(r"\s*<(?:link|script)\b[^>]*katex@[^>]*>(?:</script>)?")
+    for page in site.rglob("*.html"):
+        up = "../" * (len(page.relative_to(site).parts) - 1)
+        text = page.read_text(encoding="utf-8")
+        if has_katex:
+            text = re.sub(
+                r"https://cdn\.jsdelivr\.net/npm/katex@[^/]+/dist", f"{up}site_libs/katex", text
+            )
+        else:
+            text = tag.sub("", text)
+        page.write_text(text, encoding="utf-8")
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        sheet.write_text(re.sub(r"@import url\(https?:[^)]*\);", "", text), encoding="utf-8")
+    with (site / "site_libs" / "smalldocs.css").open("a", encoding="utf-8") as sheet_file:
+        sheet_file.write(STYLE)
+
+
+def other_hosts(site: Path) -> list[str]:
+    """What the pages would load from other hosts (links that a reader follows are fine)."""
+    loads = re.compile(
+        r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"'](?:https?:)?//[^\"']+"
+        r"|<link\b[^>]*rel=[\"'](?:stylesheet|preload|icon)[\"'][^>]*href=[\"'](?:https?:)?//[^\"']+"
+        r"|@import url\(https?:[^)]*|url\([\"']?https?:[^)]+"
+    )
+    found = []
+    for path in site.rglob("*"):
+        if path.suffix in {".html", ".css"}:
+            hits = loads.findall(path.read_text(encoding="utf-8"))
+            found += [f"{path.relative_to(site)}: {hit[:120]}" for hit in hits]
+    return found
+
+
+def render_with_quarto(scratch: Path) -> Path:
+    """Render with Quarto, the documented renderer."""
+    command = [sys.executable, "-c", "from nbdev.quarto import nbdev_docs; nbdev_docs()"]
+    subprocess.run(command, cwd=scratch, env=environment(), check=True)
+    return scratch / "_docs"
+
+
+def render_with_smalldocs(scratch: Path) -> Path:
+    """Render nbdev's processed notebooks with smalldocs."""
+    command = [sys.executable, "-c", "from nbdev.serve import proc_nbs; proc_nbs(n_workers=0)"]
+    subprocess.run(command, cwd=scratch, env=environment(), check=True)
+    processed = scratch / "_proc"
+    rename_pages(processed)
+    render = (
+        "import sys; from smalldocs.cli import main; sys.exit(main(['render', '--quiet', '.']))"
+    )
+    subprocess.run([sys.executable, "-c", render], cwd=processed, env=environment(), check=True)
+    site = processed / "_docs"
+    make_local(site)
+    return site
+
+
+def main() -> int:
+    """Build the site; the exit code is 1 where a notebook failed or a page loads from elsewhere."""
+    parser = argparse.ArgumentParser(description="Build the documentation site into _docs.")
+    parser.add_argument("--slow", action="store_true", help="also run cells marked `#| slow`")
+    slow = parser.parse_args().slow
+    copy_project(SCRATCH)
+    print("Running the notebooks", flush=True)
+    failed = run_notebooks(SCRATCH / "nbs", slow)
+    site = (render_with_quarto if shutil.which("quarto") else render_with_smalldocs)(SCRATCH)
+    loads = other_hosts(site) if not shutil.which("quarto") else []
+    for line in loads:
+        print(f"loads from another host: {line}", file=sys.stderr)
+    docs = ROOT / "_docs"
+    shutil.rmtree(docs, ignore_errors=True)
+    shutil.copytree(site, docs)
+    pages = sum(1 for _ in docs.rglob("*.html"))
+    print(f"{pages} pages in {docs}: open {docs / 'index.html'}")
+    if failed:
+        print(f"notebooks that failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed or loads else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
