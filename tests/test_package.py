@@ -1,0 +1,237 @@
+"""The package as a whole: equal to its notebooks, clean, layered, light, alone in its wheel."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(
+    p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
+)
+NUMBERED = [p for p in NOTEBOOKS if re.match(r"\d+", p.name)]
+# Modules that start the room's numbers: usvbook/ssc.py comes from 05_ssc.ipynb.
+ROOMS = {re.sub(r"^\d+[a-z]*_", "", p.stem): re.match(r"\d+[a-z]*", p.name)[0] for p in NUMBERED}
+SIDE_ROOMS = {"11", "12"}  # they stand beside the main way
+SIDE_MAY_USE = {"00", "01"}
+
+
+def ident(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def cells(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def imported_modules(code: str) -> set[str]:
+    """Names of the usvbook modules that some code imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            package, _, module = node.module.partition(".")
+            if package == "usvbook":
+                found |= {module} if module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found |= {node.module or "."}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.partition(".")[2] for a in node.names if a.name.startswith("usvbook.")}
+    return {module.split(".")[0] for module in found if module and module != "__version__"}
+
+
+def run(*code: str) -> str:
+    """Standard output of Python run on some code, in a process of its own."""
+    command = [sys.executable, *code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --------------------------------------------------------------------------- notebooks and modules
+
+
+def test_package_equals_its_notebooks(tmp_path):
+    """Exporting a copy of the notebooks gives the modules that are there, byte for byte."""
+    for name in ("settings.ini", "_quarto.yml", "README.md"):
+        shutil.copy2(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "nbs", tmp_path / "nbs", symlinks=True)
+    (tmp_path / "usvbook").mkdir()
+    shutil.copy2(ROOT / "usvbook" / "__init__.py", tmp_path / "usvbook" / "__init__.py")
+    export = "from nbdev import nbdev_export; nbdev_export()"
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", export], cwd=tmp_path, env=env, check=True)
+
+    made = {p.name: p.read_bytes() for p in (tmp_path / "usvbook").glob("*.py")}
+    there = {p.name: p.read_bytes() for p in (ROOT / "usvbook").glob("*.py")}
+    assert sorted(made) == sorted(there)
+    different = [name for name in made if made[name] != there[name]]
+    assert not different, f"run nbdev_export: {different} differ from their notebooks"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ident)
+def test_notebooks_are_clean(path):
+    """No outputs, no execution counts, no cell metadata: nbdev_clean has nothing to do."""
+    for cell in cells(path):
+        assert not cell["metadata"]
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ident)
+def test_title_stands_alone(path):
+    """The cell with the title holds the title and one line: nbdev drops whatever else is in it."""
+    prose = [cell for cell in cells(path) if cell["cell_type"] == "markdown"]
+    lines = [line for line in "".join(prose[0]["source"]).splitlines() if line.strip()]
+    assert len(lines) == 2, f"{ident(path)}: put the text after the title into a cell of its own"
+    assert lines[0].startswith("# ") and lines[1].startswith("> ")
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=ident)
+def test_imports_stand_apart(path):
+    """A cell that imports does nothing else, so that the pages can be built without running it."""
+    for cell in cells(path):
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or "nbdev" in source or source.startswith(("%", "!")):
+            continue
+        kinds = {isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source).body}
+        assert len(kinds) < 2, f"{ident(path)}: imports and other code in one cell:\n{source[:300]}"
+
+
+def test_one_module_per_numbered_notebook():
+    modules = {p.stem for p in (ROOT / "usvbook").glob("*.py")} - {"__init__", "_modidx"}
+    assert modules == set(ROOMS)
+
+
+def test_quarto_settings_are_a_link():
+    link = ROOT / "nbs" / "_quarto.yml"
+    assert link.is_symlink()
+    assert os.readlink(link) == "../_quarto.yml"
+    assert link.samefile(ROOT / "_quarto.yml")
+
+
+def test_every_page_is_in_the_navigation():
+    text = (ROOT / "_quarto.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"^\s*- (\S+\.ipynb)$", text, flags=re.MULTILINE)
+    pages = [p.relative_to(ROOT / "nbs").as_posix() for p in NOTEBOOKS]
+    assert sorted(listed) == sorted(pages)
+    numbered = [name for name in listed if name[0].isdigit()]
+    assert numbered == sorted(numbered), "the rooms are listed in the order of their numbers"
+
+
+# ------------------------------------------------------------------------------------ layers
+
+
+@pytest.mark.parametrize("module", sorted(ROOMS))
+def test_rooms_import_only_from_lower_rooms(module):
+    """A room uses the rooms before it; 11 and 12 use 00 and 01 only."""
+    code = (ROOT / "usvbook" / f"{module}.py").read_text(encoding="utf-8")
+    number = ROOMS[module]
+    for other in imported_modules(code):
+        assert other in ROOMS, f"{module} imports usvbook.{other}, which no notebook makes"
+        assert ROOMS[other] < number, f"{module} ({number}) imports {other} ({ROOMS[other]})"
+        if number[:2] in SIDE_ROOMS:
+            assert ROOMS[other] in SIDE_MAY_USE or ROOMS[other][:2] == number[:2]
+    assert not re.search(r"^\s*(from|import) (nbdev|fastcore)\b", code, flags=re.MULTILINE)
+
+
+def test_import_checker_sees_every_form():
+    code = (
+        "import usvbook.ssc\nfrom usvbook import figures\ndef f():\n  from usvbook.cli import x\n"
+    )
+    assert imported_modules(code) == {"ssc", "figures", "cli"}
+
+
+# ------------------------------------------------------------------------------ light to import
+
+LOADED = "import sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+
+
+def test_import_loads_neither_torch_nor_matplotlib():
+    loaded = run("-c", f"import usvbook; {LOADED}").split()
+    assert not {"torch", "matplotlib", "ipywidgets", "dask"} & set(loaded)
+
+
+@pytest.mark.skipif("cli" not in ROOMS, reason="the command line is not written yet")
+def test_help_loads_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, atexit; atexit.register(lambda: print('LOADED', "
+        "*sorted({m.split('.')[0] for m in sys.modules}))); sys.argv = ['usvbook', '--help'];"
+        "from usvbook.cli import main; main()"
+    )
+    printed = run("-c", code)
+    assert "Usage" in printed
+    loaded = printed.rpartition("LOADED")[2].split()
+    assert "usvbook" in loaded
+    assert not {"torch", "matplotlib", "ipywidgets", "dask"} & set(loaded)
+
+
+# ------------------------------------------------------------------------------------ the wheel
+
+
+def test_wheel_holds_only_the_package(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in (
+        "settings.ini",
+        "setup.py",
+        "pyproject.toml",
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+    ):
+        shutil.copy2(ROOT / name, source / name)
+    for name in ("usvbook", "nbs", "tests"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True)
+    wheels = tmp_path / "wheels"
+    run("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
+        "--wheel-dir", str(wheels), str(source))  # fmt: skip
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        entry_points = next(n for n in names if n.endswith("entry_points.txt"))
+        points = archive.read(entry_points).decode()
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"usvbook"}
+    packed = {name for name in names if name.startswith("usvbook/")}
+    modules = {f"usvbook/{p.name}" for p in (ROOT / "usvbook").glob("*.py")} | {"usvbook/py.typed"}
+    assert packed == modules
+    assert "usvbook = usvbook.cli:main" in points.replace("usvbook=", "usvbook = ")
+
+
+# --------------------------------------------------------------------------------- what is tracked
+
+
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return [p for name in listed.split("\0") if name and (p := ROOT / name).is_file()]
+
+
+def test_no_paths_of_one_machine():
+    """Tracked files name no folder of the machine that somebody works on."""
+    # Written in pieces, so that this file does not find itself.
+    folders = "|".join(["wo" + "rk", "ro" + "ot", "ho" + "me/[a-z]", "Us" + "ers/[a-zA-Z]"])
+    pattern = re.compile(rf"(?<![\w.])/(?:{folders})\b(?:/|\b)|(?<![\w.])/t" + r"mp/\w")
+    found = []
+    for path in tracked_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{ident(path)}: {hit[0]}" for hit in pattern.finditer(text)]
+    assert not found, found
+
+
+def test_no_recordings_are_tracked():
+    sounds = {".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3"}
+    assert not [p for p in tracked_files() if p.suffix.lower() in sounds]
