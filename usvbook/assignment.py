@@ -5,59 +5,75 @@
 # %% auto #0
 __all__ = ['centroids', 'assign', 'order_by_size', 'found_units']
 
-# %% ../nbs/06_assignment.ipynb #b5c27fff
+# %% ../nbs/06_assignment.ipynb #7f4be373
 import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 
-# %% ../nbs/06_assignment.ipynb #709159ec
+from .outliers import TIE
+
+# %% ../nbs/06_assignment.ipynb #65ff190b
+def _count_units(labels: np.ndarray, n_clusters: int | None) -> int:
+    """K: given, or the largest label plus one."""
+    largest = int(labels.max(initial=-1))
+    if n_clusters is None:
+        return largest + 1
+    if largest >= n_clusters:
+        raise ValueError(f"label {largest} does not fit n_clusters = {n_clusters}; count from 0")
+    return n_clusters
+
+
 def centroids(
     X: np.ndarray,  # (n, d), one call a row
     labels: np.ndarray,  # (n,), unit of each call; -1: none
     n_clusters: int | None = None,  # K; None: the largest label plus one
 ) -> np.ndarray:
-    """The mean of the rows of each unit, (K, d) of X's dtype; an empty unit gives a zero row."""
+    """The mean of the rows of each unit, (K, d); an empty unit gives a zero row.
+
+    Sums run in double precision, the result has the dtype of X (at least float32). Raises
+    ValueError if rows and labels differ in number or a label is not below `n_clusters`.
+    """
     X, labels = np.asarray(X), np.asarray(labels)
     if len(X) != len(labels):
         raise ValueError(f"{len(X)} rows in X but {len(labels)} labels; give one label a row")
-    if n_clusters is None:
-        n_clusters = int(labels.max(initial=-1)) + 1
-    if len(labels) and labels.max() >= n_clusters:
-        raise ValueError(f"label {labels.max()} is too large for n_clusters = {n_clusters}")
-    means = np.zeros((n_clusters, X.shape[1]), dtype=np.result_type(X.dtype, np.float32))
+    means = np.zeros(
+        (_count_units(labels, n_clusters), X.shape[1]), dtype=np.result_type(X.dtype, np.float32)
+    )
     for unit in np.unique(labels[labels >= 0]):
         means[unit] = X[labels == unit].mean(axis=0, dtype=np.float64)
     return means
 
-# %% ../nbs/06_assignment.ipynb #72b26a4f
+# %% ../nbs/06_assignment.ipynb #7ebb5418
 def assign(
     X: np.ndarray,  # (n, d), one call a row
-    centroids: np.ndarray,  # (K, d)
+    centroids: np.ndarray,  # (K, d); zero rows are empty units
     block_rows: int = 1024,  # rows compared at a time
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The unit with the most similar centroid, and that cosine similarity: (n,) int, (n,) float32.
+    """The unit with the most similar centroid, and that similarity: (n,) int64, (n,) float32.
 
-    The lowest unit wins a tie; empty units (zero rows) are never chosen. A zero row of X resembles
-    no unit: label -1, similarity 0. Paper, Eq. 7.
+    The lowest unit wins a tie (within 1e-6). A zero row of X: label -1, similarity 0. Raises
+    ValueError if the widths differ. Paper, Eq. 7.
     """
-    X = np.asarray(X, dtype=np.float32)
-    centroids = np.asarray(centroids, dtype=np.float32)
+    X, centroids = np.asarray(X), np.asarray(centroids, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1:] != centroids.shape[1:]:
+        raise ValueError(
+            f"calls have shape {X.shape}, centroids {centroids.shape}; both need the same number"
+            " of columns, so use the picture the centroids were made with"
+        )
     length = np.linalg.norm(centroids, axis=1)
     units = np.flatnonzero(length > 0)
     labels, similarity = np.full(len(X), -1, np.int64), np.zeros(len(X), np.float32)
-    if not units.size:
-        return labels, similarity
     directions = (centroids[units] / length[units, None]).T
-    for start in range(0, len(X), block_rows):
-        block = X[start : start + block_rows]
+    for start in range(0, len(X) if units.size else 0, block_rows):
+        block = np.asarray(X[start : start + block_rows], dtype=np.float64)
         norms = np.linalg.norm(block, axis=1)
         filled = np.flatnonzero(norms > 0)
         cosines = (block[filled] / norms[filled, None]) @ directions
-        best = cosines.argmax(axis=1)
+        best = (cosines >= cosines.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
         labels[start + filled] = units[best]
         similarity[start + filled] = np.clip(cosines[np.arange(len(filled)), best], -1.0, 1.0)
     return labels, similarity
 
-# %% ../nbs/06_assignment.ipynb #d58e45d0
+# %% ../nbs/06_assignment.ipynb #67f1b6ad
 def order_by_size(
     labels: np.ndarray,  # (n,), unit of each call; -1: none
     n_clusters: int | None = None,  # K; None: the largest label plus one
@@ -67,47 +83,48 @@ def order_by_size(
     Returns the new labels (n,) and `permutation` (K,): the old number of each new unit, so that
     `centroids[permutation]` follows the new numbers. Label -1 stays.
     """
-    labels = np.asarray(labels)
-    if n_clusters is None:
-        n_clusters = int(labels.max(initial=-1)) + 1
-    sizes = np.bincount(labels[labels >= 0], minlength=n_clusters)
+    labels = np.asarray(labels, dtype=np.int64)
+    K = _count_units(labels, n_clusters)
+    sizes = np.bincount(labels[labels >= 0], minlength=K)
     permutation = np.argsort(-sizes, kind="stable")
-    rank = np.empty(n_clusters + 1, dtype=np.int64)
-    rank[permutation] = np.arange(n_clusters)
-    rank[-1] = -1
-    return rank[labels], permutation
+    rank = np.empty(K, dtype=np.int64)
+    rank[permutation] = np.arange(K)
+    ordered = np.full(len(labels), -1, dtype=np.int64)
+    ordered[labels >= 0] = rank[labels[labels >= 0]]
+    return ordered, permutation
 
-# %% ../nbs/06_assignment.ipynb #b0bb1567
+# %% ../nbs/06_assignment.ipynb #6d9cb4a7
 def found_units(
     X: np.ndarray,  # (n, d), one call a row
     labels: np.ndarray,  # (n,), unit of each call; -1: none
     similarity: np.ndarray,  # (n,), similarity of each call to its unit's centroid
     min_similarity: float | None = None,  # calls below it are far; None: no new units
     candidates: np.ndarray | None = None,  # (n,) boolean, who may found; None: all
-    min_size: int = 2,  # least calls of a new unit; smaller groups keep their old label
+    min_size: int = 2,  # least calls of a new unit
 ) -> np.ndarray:
     """Labels in which calls too far from every centroid have founded units of their own.
 
-    The far calls are joined by average linkage on the cosine distance up to 1 - min_similarity;
-    each group of at least `min_size` calls becomes a unit, numbered after the old ones.
+    New units are numbered after the old ones, the largest first. Needs O(m^2) memory for m far
+    calls. Average linkage on cosine distance, threshold 1 - min_similarity (scikit-learn).
     """
-    X, labels = np.asarray(X), np.array(labels)
+    X, labels = np.asarray(X), np.array(labels, dtype=np.int64)
     if min_similarity is None:
         return labels
     far = (np.asarray(similarity) < min_similarity) & (np.linalg.norm(X, axis=1) > 0)
     if candidates is not None:
         far &= np.asarray(candidates, dtype=bool)
     members = np.flatnonzero(far)
-    if len(members) < max(min_size, 2):
+    if len(members) < max(min_size, 1):
         return labels
-    groups = AgglomerativeClustering(
-        n_clusters=None,
-        metric="cosine",
-        linkage="average",
-        distance_threshold=1.0 - min_similarity,
-    ).fit_predict(X[members])
-    groups = order_by_size(groups)[0]
-    sizes = np.bincount(groups)
-    founded = sizes[groups] >= min_size
-    labels[members[founded]] = int(labels.max(initial=-1)) + 1 + groups[founded]
+    groups = np.zeros(len(members), dtype=np.int64)
+    if len(members) > 1:
+        linkage = AgglomerativeClustering(
+            n_clusters=None,
+            metric="cosine",
+            linkage="average",
+            distance_threshold=1.0 - min_similarity,
+        )
+        groups = order_by_size(linkage.fit_predict(X[members]))[0]
+    founds = np.bincount(groups)[groups] >= min_size
+    labels[members[founds]] = int(labels.max(initial=-1)) + 1 + groups[founds]
     return labels
