@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['centroid_distances', 'harmonic_mean_distance', 'distance_deviation', 'cosine_silhouette', 'purity', 'label_stability',
-           'seed_stability', 'half_stability', 'quality']
+           'seed_stability', 'half_stability', 'centroid_numbers', 'agreement', 'quality', 'unit_table']
 
 # %% ../nbs/07_metrics.ipynb #2b6aae24
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
@@ -140,29 +141,61 @@ def half_stability(
         scores.append(adjusted_rand_score(*labelings))
     return float(np.mean(scores))
 
-# %% ../nbs/07_metrics.ipynb #a272f79d
+# %% ../nbs/07_metrics.ipynb #0cfd4869
+def _unit_sizes(labels: np.ndarray, n_clusters: int | None) -> np.ndarray:
+    """Calls of every unit, (K,), with zeros for empty units up to `n_clusters`."""
+    return np.bincount(labels[labels >= 0], minlength=n_clusters or 0)
+
+
+def centroid_numbers(
+    X: np.ndarray,  # (n, d), one call a row
+    labels: np.ndarray,  # (n,), unit of each call; -1: none
+    suffix: str,  # appended to the names
+    min_size: int = 10,
+) -> dict[str, float]:
+    """d-bar_cos and σ of one labeling, and d-bar_cos over units of at least `min_size` calls."""
+    means = centroids(X, labels)
+    large = np.bincount(labels[labels >= 0], minlength=len(means)) >= min_size
+    return {
+        f"d_cos_{suffix}": harmonic_mean_distance(means),
+        f"sigma_{suffix}": distance_deviation(means),
+        f"d_cos_large_units_{suffix}": harmonic_mean_distance(means[large]),
+    }
+
+
+def agreement(
+    true: Any,  # (n,), true classes
+    found: np.ndarray,  # (n,), unit of each call; -1: none, counted as one more unit
+) -> dict[str, float]:
+    """Agreement with the truth: adjusted Rand index, normalised mutual information, purity."""
+    true = np.asarray(true)
+    return {
+        "ari": float(adjusted_rand_score(true, found)),
+        "nmi": float(normalized_mutual_info_score(true, found)),
+        "purity": purity(true, found),
+    }
+
+# %% ../nbs/07_metrics.ipynb #689f3900
 def quality(
     X: np.ndarray,  # (n, d), one call a row
     labels: np.ndarray,  # (n,), unit of each call after assignment; -1: none
-    is_inlier: np.ndarray | None = None,  # (n,) boolean, None: all
-    isolated: np.ndarray | None = None,  # (n,) boolean, calls without neighbour in the graph
+    is_inlier: np.ndarray | None = None,  # (n,) boolean; None: all
+    isolated: np.ndarray | None = None,  # (n,) boolean, no neighbour in the graph; None: no call
     true: Any = None,  # (n,), true classes where known
     min_size: int = 10,  # units with fewer calls are small
     n_clusters: int | None = None,  # K asked for, to count empty units
 ) -> dict[str, float | int]:
-    """All measures of one repertoire as plain numbers with names.
+    """All measures of one repertoire as plain numbers with names; none is ever NaN.
 
-    "Inliers" are the calls the units were made from: inside τ and with a neighbour in the graph.
+    Raises ValueError if the arguments differ in length.
     """
-    X, labels = np.asarray(X), np.asarray(labels)
+    X, labels = np.asarray(X), np.asarray(labels, dtype=np.int64)
     n = len(labels)
     inlier = np.ones(n, bool) if is_inlier is None else np.asarray(is_inlier, bool)
     alone = np.zeros(n, bool) if isolated is None else np.asarray(isolated, bool)
-    core = np.where(inlier & ~alone, labels, -1)
-    K = max(int(labels.max(initial=-1)) + 1, n_clusters or 0)
-    sizes = np.bincount(labels[labels >= 0], minlength=K)
-    core_sizes = np.bincount(core[core >= 0], minlength=K)
-    of_core, of_all = centroids(X, core, K), centroids(X, labels, K)
+    if not len(X) == n == len(inlier) == len(alone) == (n if true is None else len(true)):
+        raise ValueError("X, labels, is_inlier, isolated and true must have one entry per call")
+    sizes = _unit_sizes(labels, n_clusters)
     result: dict[str, float | int] = {
         "n_calls": n,
         "n_inliers": int(inlier.sum()),
@@ -172,16 +205,46 @@ def quality(
         "n_empty_units": int((sizes == 0).sum()),
         "n_small_units": int(((sizes > 0) & (sizes < min_size)).sum()),
         "largest_share": float(sizes.max(initial=0) / max(n, 1)),
-        "d_cos_inliers": harmonic_mean_distance(of_core),
-        "sigma_inliers": distance_deviation(of_core),
-        "d_cos_large_units_inliers": harmonic_mean_distance(of_core[core_sizes >= min_size]),
-        "d_cos_all": harmonic_mean_distance(of_all),
-        "sigma_all": distance_deviation(of_all),
-        "d_cos_large_units": harmonic_mean_distance(of_all[sizes >= min_size]),
-        "silhouette": cosine_silhouette(X, labels),
     }
-    if true is not None:
-        result["ari"] = float(adjusted_rand_score(true, labels))
-        result["nmi"] = float(normalized_mutual_info_score(true, labels))
-        result["purity"] = purity(true, labels)
-    return result
+    result |= centroid_numbers(X, np.where(inlier & ~alone, labels, -1), "inliers", min_size)
+    result |= centroid_numbers(X, labels, "all", min_size)
+    result["d_cos_large_units"] = result.pop("d_cos_large_units_all")
+    result["silhouette"] = cosine_silhouette(X, labels)
+    return result if true is None else result | agreement(true, labels)
+
+# %% ../nbs/07_metrics.ipynb #bfca10f3
+def unit_table(
+    X: np.ndarray,  # (n, d), one call a row
+    labels: np.ndarray,  # (n,), unit of each call; -1: none
+    is_inlier: np.ndarray | None = None,  # (n,) boolean; None: all
+) -> pd.DataFrame:
+    """One row a unit that has calls.
+
+    Columns: `unit`, `n_calls`, `n_inliers`, `share` of all calls, `cohesion` (mean cosine of its
+    calls to its centroid), `nearest_unit` (-1 if it is the only one), `nearest_distance` (cosine
+    distance of the two centroids; 1 if it is the only one).
+    """
+    X, labels = np.asarray(X), np.asarray(labels, dtype=np.int64)
+    inlier = np.ones(len(X), bool) if is_inlier is None else np.asarray(is_inlier, bool)
+    units = np.unique(labels[labels >= 0])
+    means = centroids(X, labels)[units]
+    between = centroid_distances(means)
+    np.fill_diagonal(between, np.inf)
+    if len(between) != len(units):
+        raise ValueError("a unit holds only calls without picture; give those the label -1")
+    rows = []
+    for k, unit in enumerate(units):
+        members = labels == unit
+        nearest = int(between[k].argmin())
+        rows.append(
+            {
+                "unit": int(unit),
+                "n_calls": int(members.sum()),
+                "n_inliers": int((members & inlier).sum()),
+                "share": float(members.mean()),
+                "cohesion": float(assign(X[members], means[k : k + 1])[1].mean()),
+                "nearest_unit": int(units[nearest]) if len(units) > 1 else -1,
+                "nearest_distance": float(between[k, nearest]) if len(units) > 1 else 1.0,
+            }
+        )
+    return pd.DataFrame(rows)
