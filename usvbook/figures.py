@@ -147,7 +147,14 @@ def plot_calls(
     set_alt_text(ax, f"Spectrogram of {what} with boxes around {len(table)} calls{named}.")
     return ax
 
-# %% ../nbs/09_figures.ipynb #4e729997
+# %% ../nbs/09_figures.ipynb #a935a226
+def _ink_on(
+    color: Sequence[float],  # background, sRGB in 0..1
+) -> str:
+    """Black or white, whichever can be read on a background."""
+    return "black" if np.dot(color, [0.299, 0.587, 0.114]) > 0.55 else "white"
+
+
 def _draw_boxes(
     ax: Axes,  # spectrogram in seconds and kilohertz
     table: pd.DataFrame,  # calls to mark
@@ -162,7 +169,7 @@ def _draw_boxes(
         onset_s, width_s = call["onset_s"], call["offset_s"] - call["onset_s"]
         low_khz, high_khz = call["low_freq_hz"] / 1000, call["high_freq_hz"] / 1000
         unit = int(call["unit"]) if numbered else -1
-        color = colors[unit] if unit >= 0 else "0.35"
+        color = tuple(colors[unit]) if unit >= 0 else (0.35, 0.35, 0.35)
         line = "-" if call.get("is_inlier", True) else "--"
         corner, height_khz = (onset_s, low_khz - 1.5), high_khz - low_khz + 3
         ax.add_patch(Rectangle(corner, width_s, height_khz, fill=False, lw=1.6, ls=line, ec=color))
@@ -172,9 +179,9 @@ def _draw_boxes(
         if at_s < taken[0] and abs(y - taken[1]) < line_khz:
             y = taken[1] + line_khz
         taken = (at_s + room_s * (1 + len(str(unit)) / 2), y)
-        text = ax.text(at_s, y, str(unit) if unit >= 0 else "–", color=color, fontsize=9)
-        text.set(weight="bold", va="bottom", clip_on=True)
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        text = ax.text(at_s, y, str(unit) if unit >= 0 else "–", fontsize=8.5, weight="bold")
+        text.set(va="bottom", clip_on=True, color=_ink_on(color))
+        text.set_bbox({"boxstyle": "square,pad=0.12", "facecolor": color, "linewidth": 0})
 
 # %% ../nbs/09_figures.ipynb #6568ab9c
 def tile(
@@ -210,7 +217,7 @@ def best_columns(
 
     return min(range(min(least, most), min(2 * least, most) + 1), key=cost)
 
-# %% ../nbs/09_figures.ipynb #787bfdf5
+# %% ../nbs/09_figures.ipynb #e31fc85b
 def plot_mosaic(
     centroids: np.ndarray,  # (K, n_freqs * n_frames), unit 0 first
     counts: np.ndarray | None = None,  # (K,) calls of each unit
@@ -237,6 +244,7 @@ def plot_mosaic(
         if counts is not None:
             n_text = f"n = {int(counts[i])}" if columns <= 6 else f"{int(counts[i])}"
             ax.text(left + width, top - 3, n_text, ha="right", va="bottom", fontsize=8, color="0.3")
+    ax.set_xlim(-2, columns * (width + gap[1]) - gap[1] + 1)
     ax.set_ylim(rows * (height + gap[0]) - gap[0] + 1, -gap[0])
     ax.set_axis_off()
     said = f"Mean pictures of {n} units in order of size"
@@ -245,7 +253,7 @@ def plot_mosaic(
     set_alt_text(ax, f"{said}.")
     return ax
 
-# %% ../nbs/09_figures.ipynb #68ddddbc
+# %% ../nbs/09_figures.ipynb #a754080d
 def plot_examples(
     X: np.ndarray,  # (n, n_freqs * n_frames), all calls
     labels: np.ndarray,  # (n,) unit of each call
@@ -280,9 +288,12 @@ def plot_examples(
         frame = (left - 0.5, top - 0.5)
         ax.add_patch(Rectangle(frame, width, height, fill=False, lw=line, ec=color))
         ax.text(left, top - 3, name, va="bottom", fontsize=9, weight="bold" if i < 2 else "normal")
+    ax.set_xlim(-2, columns * (width + gap[1]) - gap[1] + 1)
     ax.set_ylim(ax.get_ylim()[0] + 1, -gap[0])
     ax.set_axis_off()
-    ax.set_title(f"unit {unit}: {len(members)} calls", loc="left")
+    cut = f", the {n_examples - half} most and the {half} least like the mean"
+    title = f"unit {unit}: {len(members)} calls{cut if len(order) < len(members) else ''}"
+    ax.set_title(title, loc="left")
     set_alt_text(ax, f"Mean, spread and {len(order)} of the {len(members)} calls of unit {unit}.")
     return ax
 
@@ -447,16 +458,13 @@ def tsne(
     layout = TSNE(perplexity=perplexity, init="pca", random_state=random_state)
     return layout.fit_transform(E)
 
-# %% ../nbs/09_figures.ipynb #5dcf1b17
+# %% ../nbs/09_figures.ipynb #c4d97321
 def plot_embedding(
     xy: np.ndarray,  # (n, 2) coordinates, such as those of `tsne`
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     ax: Axes | None = None,
 ) -> Axes:
-    """Calls as points in the colour of their unit; each unit's number stands at its median call.
-
-    The number is written at the call nearest to the median, so that it stands among its calls.
-    """
+    """Calls as points in the colour of their unit; the number above each unit's median call."""
     xy, labels = np.asarray(xy, dtype=float), np.asarray(labels)
     if xy.shape != (len(labels), 2):
         raise ValueError(f"xy has shape {xy.shape}; it must be ({len(labels)}, 2), as the labels")
@@ -472,8 +480,8 @@ def plot_embedding(
         members = xy[labels == unit]
         offset = np.linalg.norm(members - np.median(members, axis=0), axis=1)
         x_text, y_text = members[offset.argmin()]
-        text = ax.text(x_text, y_text, str(unit), ha="center", va="center", fontsize=9)
-        text.set(weight="bold", color="black")
+        text = ax.annotate(str(unit), (x_text, y_text), (0, 4), textcoords="offset points")
+        text.set(weight="bold", color="black", ha="center", va="bottom", fontsize=9)
         text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     ax.set(xlabel="t-SNE 1", ylabel="t-SNE 2", xticks=[], yticks=[])
     n_units = len(np.unique(labels[~none]))
@@ -513,7 +521,7 @@ def usage_table(
     np.add.at(counts, (codes[used], labels[used]), 1)
     return pd.DataFrame(counts, index=pd.Index(names, name="recording"), columns=range(n_units))
 
-# %% ../nbs/09_figures.ipynb #de301468
+# %% ../nbs/09_figures.ipynb #bc1f338c
 def plot_usage(
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
@@ -533,6 +541,12 @@ def plot_usage(
     stems = [Path(name).stem for name in counts.index]
     names = stems if len(set(stems)) == len(stems) else list(map(str, counts.index))
     ax.set_yticks(range(n_recordings), [f"{n} ({t})" for n, t in zip(names, total, strict=True)])
+    if n_columns <= 25 and n_recordings <= 40:
+        for (row, unit), share in np.ndenumerate(percent):
+            if share >= 0.5:
+                ink = _ink_on(3 * [1 - share / top])
+                text = ax.text(unit, row, f"{share:.0f}", color=ink, fontsize=8)
+                text.set(ha="center", va="center")
     step = 1 if n_columns <= 30 else 5
     ax.set_xticks(range(0, n_columns, step))
     ax.set_xticks(np.arange(n_columns + 1) - 0.5, minor=True)
