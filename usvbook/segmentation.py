@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator
 
 from .recordings import Recording, RecordingError
 
-# %% ../nbs/02_segmentation.ipynb #4e410f23
+# %% ../nbs/02_segmentation.ipynb #e2624593
 def multitaper_power(
     frames: np.ndarray,  # (n_frames, n - 1) float32 samples, n even
     n_tapers: int = 6,  # sine tapers averaged
@@ -37,17 +37,18 @@ def multitaper_power(
     z = fft.rfft(padded)
     mirrored = (np.conj(z[:, n_tapers:0:-1]), z, np.conj(z[:, -2 : -n_tapers - 2 : -1]))
     z = np.concatenate(mirrored, axis=1)  # bin m of the transform is now column m + n_tapers
-    power = np.zeros((len(frames), n // 2 + 1), np.float32)
+    halves = [np.ascontiguousarray(z[:, parity::2]) for parity in (0, 1)]
+    squares = np.zeros((len(frames), n + 2), np.float32)  # real and imaginary parts in turn
     for k in range(1, n_tapers + 1):
-        y = (
-            z[:, n_tapers - k : n_tapers - k + n + 1 : 2]
-            - z[:, n_tapers + k : n_tapers + k + n + 1 : 2]
-        )
-        power += y.real**2 + y.imag**2
+        half, low, high = halves[(n_tapers - k) % 2], (n_tapers - k) // 2, (n_tapers + k) // 2
+        y = (half[:, low : low + n // 2 + 1] - half[:, high : high + n // 2 + 1]).view(np.float32)
+        y *= y
+        squares += y
+    power = squares[:, 0::2] + squares[:, 1::2]
     power *= 1 / (n * n * n_tapers)
     return power
 
-# %% ../nbs/02_segmentation.ipynb #f3466dfc
+# %% ../nbs/02_segmentation.ipynb #c48179c5
 def lifted_level(
     power: np.ndarray,  # (n_frames, n_bins) all bins from 0 to half the sampling rate
     keep: slice,  # bins of the search band
@@ -55,8 +56,8 @@ def lifted_level(
     floor: float = 1e-30,  # smallest power
 ) -> np.ndarray:  # (n_frames, n_kept) float32 dB
     """Level of each bin in dB, less the part of its frame that is smooth over all frequencies."""
-    level = np.log10(np.maximum(power, np.float32(floor)))
-    level *= np.float32(10)
+    level = np.log(np.maximum(power, np.float32(floor)))
+    level *= np.float32(10 / np.log(10))
     n = power.shape[1]
     basis = np.cos(np.pi * np.outer(np.arange(n_lifter), np.arange(n) + 0.5) / n)
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
@@ -113,7 +114,7 @@ def frame_grid(
         )
     return FrameGrid(n, hop, hop / rate, bin_hz, low, high, top, n_tapers, n_lifter)
 
-# %% ../nbs/02_segmentation.ipynb #8c694133
+# %% ../nbs/02_segmentation.ipynb #bbe92e1b
 class LevelBlock(NamedTuple):
     """Levels of a run of frames: a core and a margin on both sides."""
 
@@ -127,24 +128,22 @@ def block_level(
     x: np.ndarray,  # samples; the first frame is centred on x[n // 2]
     n_frames: int,
     grid: FrameGrid,
-) -> tuple[
-    np.ndarray, np.ndarray
-]:  # blurred level in dB (n_frames, n_bins), live frames (n_frames,)
-    """Levels of consecutive frames."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Consecutive frames: blurred level in dB (n_frames, n_bins), live (n_frames,), all power."""
     view = np.lib.stride_tricks.sliding_window_view(x[1:], grid.n - 1)
     frames = view[: (n_frames - 1) * grid.hop + 1 : grid.hop]
-    power = np.empty((n_frames, grid.n // 2 + 1), np.float32)
-    for a in range(0, n_frames, 128):  # small enough to stay in the cache
-        power[a : a + 128] = multitaper_power(frames[a : a + 128], grid.n_tapers)
+    chunks = range(0, n_frames, 128)  # small enough to stay in the cache
+    power = np.concatenate([multitaper_power(frames[a : a + 128], grid.n_tapers) for a in chunks])
     total = power.mean(axis=1)
     live = ~ndimage.binary_dilation(total == 0, np.ones(2 * (grid.n // grid.hop // 2) + 1))
-    floor = 1e-6 * float(np.median(total[live])) if live.any() else 1.0
-    level = lifted_level(
-        power, slice(grid.low_bin, grid.high_bin + 1), grid.n_lifter, max(floor, 1e-37)
+    floor = max(1e-6 * float(np.median(total[live])) if live.any() else 1.0, 1e-37)
+    keep = slice(grid.low_bin, grid.high_bin + 1)
+    level = np.concatenate(
+        [lifted_level(power[a : a + 128], keep, grid.n_lifter, floor) for a in chunks]
     )
-    return ndimage.gaussian_filter(level, 1, truncate=2), live
+    return ndimage.gaussian_filter(level, 1, truncate=2), live, power
 
-# %% ../nbs/02_segmentation.ipynb #fb314394
+# %% ../nbs/02_segmentation.ipynb #4839d742
 def level_blocks(
     recording: Recording,
     grid: FrameGrid,
@@ -167,10 +166,10 @@ def level_blocks(
             held.append(piece)
             length += len(piece)
         x = np.concatenate(held)
-        level, live = block_level(x[:need], last - first, grid)
+        level, live, _ = block_level(x[:need], last - first, grid)
         yield LevelBlock(first, slice(start - first, stop - first), level, live)
 
-# %% ../nbs/02_segmentation.ipynb #4e525464
+# %% ../nbs/02_segmentation.ipynb #e68d8a1c
 class Background(NamedTuple):
     """Level of the background per bin, and its deviation."""
 
@@ -180,7 +179,7 @@ class Background(NamedTuple):
 
 def estimate_background(
     rows: Sequence[np.ndarray],  # arrays (n, n_bins) of live frames in dB
-    max_rows: int = 2048,  # frames that are enough for a median
+    max_rows: int = 1024,  # frames that are enough for a median
 ) -> Background:
     """Median per bin, and how far the 15.87th percentile of what is left lies below it."""
     pool = np.concatenate(rows)
@@ -237,15 +236,17 @@ def lit_regions(
     holds[0] = False
     return core, holds[labels]
 
-# %% ../nbs/02_segmentation.ipynb #46ca0451
+# %% ../nbs/02_segmentation.ipynb #fb40f01a
 def peak_width(
     level: np.ndarray,  # (n_frames, n_bins) dB above background
-    drop_db: float = 6.0,  # below the strongest bin
+    drop_db: float = 8.0,  # below the strongest bin, at the most
+    share: float = 0.6,  # of the strongest bin's height, at the most
 ) -> np.ndarray:  # (n_frames,) int, bins
-    """Number of neighbouring bins around the strongest one that are within drop_db of it."""
+    """Number of neighbouring bins around the strongest one that are within the drop of it."""
     rows = np.arange(len(level))
     peak = level.argmax(axis=1)
-    below = level < (level[rows, peak] - drop_db)[:, None]
+    height = level[rows, peak]
+    below = level < (height - np.minimum(drop_db, share * height))[:, None]
     columns = np.arange(level.shape[1])
     right = np.where(below & (columns > peak[:, None]), columns, level.shape[1]).min(axis=1)
     left = np.where(below & (columns < peak[:, None]), columns, -1).max(axis=1)
@@ -289,10 +290,11 @@ def join_frames(
     left, right = np.maximum(before, start - max_border), np.minimum(after, stop + max_border)
     if len(left) > 1:  # two calls never overlap
         middle = (start[1:] + stop[:-1]) // 2
-        left[1:], right[:-1] = np.maximum(left[1:], middle), np.minimum(right[:-1], middle)
+        left[1:] = np.maximum(left[1:], middle + 1)
+        right[:-1] = np.minimum(right[:-1], middle)
     return np.stack([left, right], axis=1)
 
-# %% ../nbs/02_segmentation.ipynb #9be31e96
+# %% ../nbs/02_segmentation.ipynb #a68b61b0
 def search_frames(
     recording: Recording,
     grid: FrameGrid,
@@ -301,7 +303,10 @@ def search_frames(
     min_streak: int,  # frames
 ) -> ActiveFrames:
     """Walk through a recording once and note the frames with calls."""
-    actives, widths, lits, backgrounds = [], [], [], []
+    actives: list[np.ndarray] = []
+    widths: list[np.ndarray] = []
+    lits: list[np.ndarray] = []
+    backgrounds: list[tuple[int, Background]] = []
     blocks = level_blocks(recording, grid)
     for block, background in with_background(blocks):
         if background is None:
@@ -412,7 +417,7 @@ def call_table(
     table["interval_s"] = np.r_[onset[1:] - offset[:-1], np.nan] if len(onset) else onset
     return table[list(CALL_COLUMNS)]
 
-# %% ../nbs/02_segmentation.ipynb #f7bcb1e3
+# %% ../nbs/02_segmentation.ipynb #41a1712e
 def cut_call(
     recording: Recording,
     grid: FrameGrid,
@@ -421,27 +426,26 @@ def cut_call(
     threshold: float,
     border_threshold: float,
     min_streak: int,  # frames
-    pad: int = 48,  # frames that are looked at on both sides
+    pad: int = 8,  # frames that are looked at on both sides
 ) -> tuple[np.ndarray, dict[str, float]]:  # patch (n_freqs, n_frames), measures
     """Patch and measures of one call."""
     first, stop, half = max(int(frames[0]) - pad, 0), int(frames[1]) + pad, grid.n // 2
     a, b = first * grid.hop - half, (stop - 1) * grid.hop + half
     x = recording.read(max(a, 0), min(b, recording.n_samples))
     x = np.pad(x, (max(-a, 0), max(b - recording.n_samples, 0)))
-    level, live = block_level(x, stop - first, grid)
+    level, live, power = block_level(x, stop - first, grid)
     above = level - background.level
     above[~live] = 0
     _, lit = lit_regions(above / background.sigma, threshold, border_threshold, min_streak)
     inside = slice(int(frames[0]) - first, int(frames[1]) - first)
     above, lit = above[inside], lit[inside]
-    view = np.lib.stride_tricks.sliding_window_view(x[1:], grid.n - 1)[:: grid.hop][inside]
-    power = multitaper_power(view, grid.n_tapers)[:, grid.low_bin : grid.high_bin + 1]
+    power = power[inside, grid.low_bin : grid.high_bin + 1]
     freqs_hz = np.arange(grid.low_bin, grid.high_bin + 1) * grid.bin_hz
     patch = np.zeros((grid.top_bin - grid.low_bin + 1, len(above)), np.float32)
     patch[: above.shape[1]] = np.where(lit, np.maximum(above, 0), 0).T
     return patch, measure_ridge(above, lit, power, freqs_hz, grid.hop_s)
 
-# %% ../nbs/02_segmentation.ipynb #371ca6ac
+# %% ../nbs/02_segmentation.ipynb #27123192
 class MultitaperSegmenter(BaseEstimator):
     """Finds calls as connected ridges of a multitaper spectrogram above the background.
 
@@ -452,7 +456,7 @@ class MultitaperSegmenter(BaseEstimator):
     - `min_duration_s`, `max_duration_s`: shorter and longer finds are dropped
     - `min_gap_s`: pieces closer than this are one call
     - `border_threshold`, `max_border_s`: borders move out along pixels above this, at most so far
-    - `max_width_hz`: finds whose peak is wider (median over frames, 6 dB down) are noise bursts
+    - `max_width_hz`: finds whose peak is wider (median over frames) are noise bursts
     - `min_streak_s`: how long strong pixels must hang together
     - `window_s`, `hop_s`, `n_tapers`, `n_lifter`: the spectra
     """
@@ -465,9 +469,9 @@ class MultitaperSegmenter(BaseEstimator):
         min_duration_s: float = 0.006,
         max_duration_s: float = 0.5,
         min_gap_s: float = 0.015,
-        border_threshold: float = 2.5,
+        border_threshold: float = 2.6,
         max_border_s: float = 0.015,
-        max_width_hz: float = 9_000,
+        max_width_hz: float = 12_000,
         min_streak_s: float = 0.003,
         window_s: float = 0.002048,
         hop_s: float = 0.0005,
@@ -517,8 +521,10 @@ class MultitaperSegmenter(BaseEstimator):
             max_border=round(self.max_border_s * to_frames),
             max_width=self.max_width_hz / grid.bin_hz,
         )
-        frames = frames[frames[:, 1] - frames[:, 0] <= self.max_duration_s * to_frames]
-        return self._cut(recording, grid, found.backgrounds, frames, (frames - 0.5) * grid.hop_s)
+        frames = frames[np.diff(frames)[:, 0] <= self.max_duration_s * to_frames]
+        # the first and the last frame stand for a hop each way
+        times = (frames - np.array([1, 0])) * grid.hop_s
+        return self._cut(recording, grid, found.backgrounds, frames, times)
 
     def measure(self, recording: Recording, onsets_s, offsets_s) -> Calls:
         """Measure and cut out calls whose onsets and offsets (seconds) are known."""
@@ -533,9 +539,9 @@ class MultitaperSegmenter(BaseEstimator):
             a, b = times[bad][0]
             raise ValueError(
                 f"{recording.path.name}: a call from {a:.4f} s to {b:.4f} s is not inside the "
-                f"recording of {recording.duration_s:.4f} s; give seconds from the start of the file"
+                f"recording of {recording.duration_s:.4f} s; times count from the file's start"
             )
-        frames = np.round(times / grid.hop_s + 0.5).astype(int)
+        frames = np.round(times / grid.hop_s + np.array([1, 0])).astype(int)
         frames[:, 1] = np.maximum(frames[:, 1], frames[:, 0] + 1)
         found = search_frames(recording, grid, *self._regions(grid))
         return self._cut(recording, grid, found.backgrounds, frames, times)
