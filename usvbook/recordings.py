@@ -78,20 +78,39 @@ def promised_samples(
             missing = max(missing, int(said) - int(held))
     return info.frames - (-missing // (sample_bytes * info.channels))  # rounded up
 
-# %% ../nbs/00_recordings.ipynb #c314095b
+# %% ../nbs/00_recordings.ipynb #a45a68d1
+def _fault(error: Exception) -> str:
+    "What libsndfile found wrong, as a phrase."
+    return getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
+
+
 def _read_header(path: str | Path) -> tuple[Path, Any]:
     "Path and `soundfile.info` of a file that holds audio samples; `RecordingError` if it does not."
     path = check_file(path)
     try:
         info = sf.info(str(path), verbose=True)
-    except (sf.SoundFileError, TypeError) as error:  # TypeError: headerless .raw
-        fault = getattr(error, "error_string", "no header").rstrip(".")
+    except (sf.SoundFileError, TypeError) as error:  # TypeError: raw samples without a header
+        fault = "no header" if isinstance(error, TypeError) else _fault(error)
         raise RecordingError(
             f"{path}: is not audio that can be read ({fault}); convert it to WAV or FLAC"
         ) from None
-    if info.frames <= 0 or info.samplerate <= 0:
+    if info.frames <= 0:
         raise RecordingError(f"{path}: holds a header but no samples; copy or record it again")
+    if info.frames >= 2**62:  # what libsndfile says when a stream does not tell its length
+        raise RecordingError(f"{path}: does not tell its length; convert it to WAV or FLAC again")
     return path, info
+
+
+def _warn_if_cut(path: Path, info: Any) -> None:
+    "Warn if the header promises more than the file holds."
+    promised = promised_samples(info)
+    if promised > info.frames:
+        warnings.warn(
+            f"{path}: header promises {promised / info.samplerate:.3g} s, file holds "
+            f"{info.frames / info.samplerate:.3g} s; the samples that are there are used",
+            RecordingWarning,
+            stacklevel=3,
+        )
 
 
 def _check_channel(path: Path, channel: Any, n_channels: int) -> int | Literal["mean"]:
@@ -106,7 +125,7 @@ def _check_channel(path: Path, channel: Any, n_channels: int) -> int | Literal["
         f"choose {choice} or 'mean'"
     )
 
-# %% ../nbs/00_recordings.ipynb #15f685a8
+# %% ../nbs/00_recordings.ipynb #0116a4ec
 class Recording:
     """A file of audio: its metadata, and its samples stretch by stretch.
 
@@ -137,14 +156,7 @@ class Recording:
         self.duration_s = self.n_samples / self.samplerate_hz
         self.format = str(info.format)
         self.subtype = str(info.subtype)
-        promised = promised_samples(info)
-        if promised > self.n_samples:
-            warnings.warn(
-                f"{self.path}: header promises {promised / self.samplerate_hz:.3g} s, file holds "
-                f"{self.duration_s:.3g} s; the samples that are there are used",
-                RecordingWarning,
-                stacklevel=2,
-            )
+        _warn_if_cut(self.path, info)
 
     def blocks(
         self,
@@ -173,24 +185,29 @@ class Recording:
             f"{self.samplerate_hz} Hz, {self.n_channels} channel(s), {self.format} {self.subtype}"
         )
 
-# %% ../nbs/00_recordings.ipynb #336fe94e
+# %% ../nbs/00_recordings.ipynb #11639054
 def open_checked(
     recording: Recording,  # what the file was when its header was read
+    start: int = 0,  # absolute index of the sample to stand at
 ) -> sf.SoundFile:
     "Open the file of a recording again; `RecordingError` if it has gone or changed since."
     path = check_file(recording.path)
     try:
         file = sf.SoundFile(str(path))
+        then = (recording.samplerate_hz, recording.n_channels, recording.n_samples)
+        if (file.samplerate, file.channels, file.frames) != then:
+            file.close()
+            raise RecordingError(
+                f"{path}: has changed since it was opened; wait until nothing writes to it"
+            )
+        file.seek(start)
     except sf.SoundFileError as error:
-        fault = getattr(error, "error_string", str(error)).rstrip(".")
-        raise RecordingError(f"{path}: can no longer be read ({fault}); copy it again") from None
-    then = (recording.samplerate_hz, recording.n_channels, recording.n_samples)
-    if (file.samplerate, file.channels, file.frames) != then:
-        file.close()
-        raise RecordingError(f"{path}: has changed since it was opened; run again when it is done")
+        raise RecordingError(
+            f"{path}: can no longer be read ({_fault(error)}); copy it again or repair it"
+        ) from None
     return file
 
-
+# %% ../nbs/00_recordings.ipynb #50519f11
 def read_checked(
     file: sf.SoundFile,  # open file that stands at the sample `first`
     recording: Recording,  # recording it belongs to
@@ -202,9 +219,8 @@ def read_checked(
     try:
         frames = file.read(n_samples, dtype="float32", always_2d=True)
     except (sf.SoundFileError, OSError) as error:
-        fault = getattr(error, "error_string", str(error)).rstrip(".")
         raise RecordingError(
-            f"{recording.path}: is damaged after {at} ({fault}); copy it again or repair it"
+            f"{recording.path}: is damaged after {at} ({_fault(error)}); copy it again or repair it"
         ) from None
     if len(frames) < n_samples:
         raise RecordingError(
@@ -220,7 +236,7 @@ def read_checked(
         )
     return x
 
-# %% ../nbs/00_recordings.ipynb #e938073c
+# %% ../nbs/00_recordings.ipynb #2dec5a14
 def iterate_blocks(
     recording: Recording,  # recording to walk through
     block_samples: int,  # samples in a block; the last one may be shorter
@@ -240,8 +256,7 @@ def iterate_blocks(
         raise ValueError(f"start = {start} must not be negative")
     if start >= stop:
         return
-    with open_checked(recording) as file:
-        file.seek(start)
+    with open_checked(recording, start) as file:
         first, x = start, read_checked(file, recording, start, min(block_samples, stop - start))
         yield first, x
         while (end := first + len(x)) < stop:
@@ -348,7 +363,7 @@ def decibels(
     "`10 log10(power)`, never below `10 log10(floor)`."
     return 10 * np.log10(np.maximum(power, floor))
 
-# %% ../nbs/00_recordings.ipynb #56d8961d
+# %% ../nbs/00_recordings.ipynb #85489fc6
 def robust_limits(
     level_db: np.ndarray,  # decibels of any shape
     span_db: float = 25.0,  # least distance of the limits
@@ -360,7 +375,7 @@ def robust_limits(
     low, high = np.percentile(level_db, [50, 99.9])
     return float(low), float(max(high, low + span_db))
 
-
+# %% ../nbs/00_recordings.ipynb #11a7f651
 def plot_spectrogram(
     spec: Spectrogram,  # what to draw
     ax: Any = None,  # axes to draw on; None: new ones
