@@ -6,16 +6,19 @@
 __all__ = ['MEASURES', 'CALL_COLUMNS', 'multitaper_power', 'lifted_level', 'FrameGrid', 'frame_grid', 'LevelBlock', 'block_level',
            'level_blocks', 'Background', 'estimate_background', 'with_background', 'lit_regions', 'peak_width',
            'ActiveFrames', 'join_frames', 'search_frames', 'measure_ridge', 'Calls', 'call_table', 'cut_call',
-           'MultitaperSegmenter', 'Matching', 'match_calls']
+           'MultitaperSegmenter', 'Matching', 'match_calls', 'Segmented', 'segment_recordings']
 
-# %% ../nbs/02_segmentation.ipynb #369be3fe
+# %% ../nbs/02_segmentation.ipynb #2764c342
+import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from scipy import fft, ndimage
 from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator
@@ -613,3 +616,47 @@ def match_calls(
     i, j = i[hit[i, j]], j[hit[i, j]]
     errors = det[j] - ref[i]
     return Matching(np.stack([i, j], axis=1), len(ref), len(det), errors[:, 0], errors[:, 1])
+
+# %% ../nbs/02_segmentation.ipynb #6def59ae
+class Segmented(NamedTuple):
+    """Calls of many recordings, and what happened to each file."""
+
+    calls: Calls
+    files: pd.DataFrame  # audio_path, duration_s, samplerate_hz, n_calls, warning, error
+
+
+def _segment_one(
+    segmenter: Any, path: Path, channel: int | Literal["mean"]
+) -> tuple[Calls | None, dict[str, Any]]:
+    row: dict[str, Any] = {"audio_path": str(path), "duration_s": np.nan, "samplerate_hz": 0}
+    calls, error = None, ""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            recording = Recording(path, channel)
+            row |= {"duration_s": recording.duration_s, "samplerate_hz": recording.samplerate_hz}
+            calls = segmenter.segment(recording)
+        except RecordingError as fault:
+            error = str(fault)
+    row["n_calls"] = 0 if calls is None else len(calls)
+    row["warning"] = "; ".join(dict.fromkeys(str(w.message) for w in caught))
+    return calls, row | {"error": error}
+
+
+def segment_recordings(
+    paths: Iterable[str | Path],  # files, as find_recordings gives them
+    segmenter: Any = None,  # anything with segment(recording); None: MultitaperSegmenter()
+    channel: int | Literal["mean"] = 0,
+    n_jobs: int | None = None,  # processes of joblib
+    progress: Callable[[Iterable, int], Iterable] = lambda steps, n: steps,  # e.g. a tqdm
+) -> Segmented:
+    """Calls of many recordings; a file that cannot be used is reported in `files`, not raised."""
+    paths = [Path(p) for p in paths]
+    segmenter = segmenter or MultitaperSegmenter()
+    work = (delayed(_segment_one)(segmenter, path, channel) for path in paths)
+    results = list(progress(Parallel(n_jobs, return_as="generator")(work), len(paths)))
+    files = pd.DataFrame([row for _, row in results])
+    found = [calls for calls, _ in results if calls is not None]
+    if not found:
+        raise RecordingError("no recording could be used: " + "; ".join(files["error"]))
+    return Segmented(Calls.concat(found), files)
