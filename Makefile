@@ -1,0 +1,64 @@
+# make demo   set up, build the repertoire of a synthetic study, say where the results lie
+# make test   set up, check code and notebooks, run all tests
+# make site   run every notebook and render the documentation into _docs
+# make lab    open the notebooks in JupyterLab
+# make clean  remove what the targets above made, except the environment in .venv
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+METADATA := setup.py settings.ini pyproject.toml constraints.txt
+
+.PHONY: demo test site lab clean readme
+
+demo: $(VENV)/.run
+	$(BIN)/usvbook demo -o demo --force
+
+test: $(VENV)/.dev
+	@echo "== the package is what the notebooks export, and the notebooks hold no outputs"
+	@before=$$(git diff | git hash-object --stdin); \
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python .ci/readme.py; \
+	after=$$(git diff | git hash-object --stdin); \
+	if [ "$$before" != "$$after" ]; then git status --short; \
+	echo "export and clean changed the tree: commit what they changed"; exit 1; fi
+	@echo "== ruff"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@echo "== mypy"
+	$(BIN)/mypy
+	@echo "== notebooks"
+	PATH="$(CURDIR)/$(BIN):$$PATH" MPLBACKEND=agg $(BIN)/nbdev_test --n_workers 2 --timing
+	@echo "== tests"
+	PATH="$(CURDIR)/$(BIN):$$PATH" MPLBACKEND=agg $(BIN)/python -m pytest
+
+site: $(VENV)/.dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/site.py
+
+lab: $(VENV)/.dev
+	$(BIN)/jupyter lab nbs
+
+readme: $(VENV)/.dev
+	$(BIN)/python .ci/readme.py
+
+clean:
+	rm -rf build dist demo _docs _proc *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find nbs usvbook tests benchmarks .ci -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then \
+	echo "usvbook needs Python 3.11, 3.12 or 3.13; install one, or name it: make demo PYTHON=..."; \
+	exit 1; fi
+	$(PYTHON) -m venv $(VENV)
+
+# What it takes to use the program, and what it takes to work on it.
+$(VENV)/.run: $(METADATA) | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(METADATA) | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.run
