@@ -521,14 +521,14 @@ def usage_table(
     np.add.at(counts, (codes[used], labels[used]), 1)
     return pd.DataFrame(counts, index=pd.Index(names, name="recording"), columns=range(n_units))
 
-# %% ../nbs/09_figures.ipynb #bc1f338c
+# %% ../nbs/09_figures.ipynb #6bd3ee6d
 def plot_usage(
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
     ax: Axes | None = None,
     n_units: int | None = None,  # K; None: the largest label plus one
 ) -> Axes:
-    """Share of each unit in the calls of each recording, as a heat map with one recording a row."""
+    """Share of each unit in the calls of each recording that have a unit; one recording a row."""
     counts = usage_table(labels, recordings, n_units)
     total = counts.sum(axis=1).to_numpy()
     percent = 100 * counts.to_numpy() / np.maximum(total, 1)[:, None]
@@ -553,10 +553,10 @@ def plot_usage(
     ax.set_yticks(np.arange(n_recordings + 1) - 0.5, minor=True)
     ax.grid(which="minor", color="0.85", lw=0.6)
     ax.tick_params(which="minor", length=0)
-    ax.set(xlabel="unit", ylabel="recording (calls)")
+    ax.set(xlabel="unit", ylabel="recording (calls in units)")
     figure = ax.get_figure(root=True)
     assert figure is not None
-    figure.colorbar(image, ax=ax, label="share of its calls (%)", pad=0.01, aspect=12)
+    figure.colorbar(image, ax=ax, label="share (%)", pad=0.01, aspect=12)
     set_alt_text(ax, f"Shares of {n_columns} units in the calls of {n_recordings} recordings.")
     return ax
 

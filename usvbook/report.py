@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# %% ../nbs/09a_report.ipynb #2cf69233
+# %% ../nbs/09a_report.ipynb #a572684c
 def escape(
     text: Any,  # anything; None gives a dash
 ) -> str:
@@ -52,7 +52,7 @@ def html_table(
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n" for row in rows)
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(caption)}">'
-        f'<table class="{kind}"><caption>{escape(caption)}</caption>'
+        f'<table class="{kind}"><caption><span>{escape(caption)}</span></caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>"
     )
 
@@ -185,7 +185,7 @@ def explain_sizes(
         said.append((True, f"{number(none)} calls give no picture and belong to no unit."))
     return said
 
-# %% ../nbs/09a_report.ipynb #d362c9dd
+# %% ../nbs/09a_report.ipynb #c33f1aea
 def explain_distances(
     quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
     min_size: int = 10,  # units with fewer calls are small
@@ -198,15 +198,18 @@ def explain_distances(
         text = f"Distance between units: {name} = {number(overall, 3)} over all calls"
         if (inner := quality.get("d_cos_inliers")) is not None:
             text += f", {number(inner, 3)} over inliers only"
-        if large is not None:
+        several = quality["n_units"] - quality.get("n_small_units", 0) > 1
+        if large is not None and several:
             text += f", {number(large, 3)} over units of at least {min_size} calls"
         text += " (0: all centroids alike, 1: nothing in common)."
         said.append((False, text))
-        gap = overall - large if large is not None else 0.0
+        gap = overall - large if large is not None and several else 0.0
         text = f"{name} alone proves nothing: single odd calls as units of their own raise it."
         if gap > 0.05:
             text += f" Here {number(gap, 3)} of it come from units under {min_size} calls."
-        said.append((gap > 0.05, text))
+        if not several:
+            text += f" Here fewer than two units hold {min_size} calls, so it says nothing at all."
+        said.append((gap > 0.05 or not several, text))
     if (sigma := quality.get("sigma_all")) is not None:
         text = f"These distances vary by σ = {number(sigma, 3)} from pair to pair"
         said.append((False, f"{text}; less means that the units differ more evenly."))
@@ -230,7 +233,7 @@ def explain_quality(
     """All sentences on the quality of a repertoire, HTML; True marks those that ask for caution."""
     return explain_sizes(quality, min_size) + explain_distances(quality, min_size)
 
-# %% ../nbs/09a_report.ipynb #3b659489
+# %% ../nbs/09a_report.ipynb #e74de0ef
 STYLE = """
 :root { color-scheme: light; --line: #d0d4d9; --soft: #f4f5f7; --ink: #1d2126; --dim: #545b64; }
 * { box-sizing: border-box; }
@@ -255,6 +258,7 @@ figure img { max-width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.4rem; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 2.5rem); }
 th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: middle; }
 th { vertical-align: bottom; font-weight: 600; }
@@ -263,7 +267,7 @@ th { vertical-align: bottom; font-weight: 600; }
 .thumb { display: block; border: 1px solid var(--line); image-rendering: pixelated; }
 .bar { display: inline-block; height: 0.6rem; background: #4b5563; vertical-align: middle;
   margin-right: 0.4rem; min-width: 1px; }
-.few { color: #9a3412; }
+.few { color: #9a3412; } .share { white-space: nowrap; }
 ul.quality { padding-left: 1.2rem; } .caution { font-weight: 600; }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 0.88rem; }
 pre { background: var(--soft); padding: 0.8rem 1rem; overflow-x: auto; border-radius: 0.4rem; }
@@ -333,13 +337,12 @@ def trouble_section(
         parts.append(f"<p><b>Warnings: {len(warnings)}</b></p><ul>{items}</ul>")
     return f'<div class="box" role="note">{"".join(parts)}</div>' if parts else ""
 
-# %% ../nbs/09a_report.ipynb #b574aff7
+# %% ../nbs/09a_report.ipynb #7ca117ce
 CAPTIONS = {
     "mosaic": "Mean picture of each unit, the largest first: the number in bold is the unit, the "
     "number beside it its calls. Time runs to the right, frequency upward. A blurred picture "
     "belongs to a unit whose calls differ.",
-    "calls": "A stretch of a recording with many calls. Each call has a box with its unit; dashed "
-    "boxes are outliers.",
+    "calls": "Each call has a box with the number of its unit; dashed boxes are outliers.",
     "usage": "Share of each unit in the calls of each recording.",
     "similarity": "How similar each call is to the call most like it; left of τ lie the outliers.",
     "embedding": "Calls laid out so that neighbours stay neighbours (t-SNE), coloured by unit. "
@@ -357,16 +360,20 @@ def figure_element(
     """One figure with its caption; wide ones scroll sideways on a phone."""
     data, alt = read_picture(figure)
     caption = CAPTIONS.get(name, "")
-    width, height = np.frombuffer(data[16:24], dtype=">u4")  # of the PNG's header
+    if name == "calls":  # which recording, and where in it
+        caption = f"{alt} {caption}".strip()
+    width, height = np.frombuffer(data[16:24], dtype=">u4").tolist()  # of the PNG's header
     kind = "wide" if width > 1.8 * height else ""
-    image = inline_image(data, alt or caption or name.replace("_", " "))
+    # 150 pixels per inch in the file are 100 on the page, so that all letters are of one size.
+    size = f'width="{round(width / 1.5)}" height="{round(height / 1.5)}"'
+    image = inline_image(data, alt or caption or name.replace("_", " "), size)
     return (
         f'<figure><div class="scroll {kind}" tabindex="0" role="group" '
         f'aria-label="figure: {escape(name)}">{image}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
-# %% ../nbs/09a_report.ipynb #d24fca4b
+# %% ../nbs/09a_report.ipynb #3cf8fd0b
 def units_section(
     units: pd.DataFrame,  # one row a unit: unit, n_calls, share, medians, more
     centroids: np.ndarray | None,  # (K, n_freqs * n_frames); None: no pictures
@@ -392,10 +399,10 @@ def units_section(
         if centroids is not None:
             picture = [thumbnail(centroids[unit].reshape(shape), f"mean picture of unit {unit}")]
         count = number(row["n_calls"])
-        bar = f'<span class="bar" style="width:{4 * row["share"] / widest:.2f}rem"></span>'
+        bar = f'<span class="bar" style="width:{3 * row["share"] / widest:.2f}rem"></span>'
         cells = [f"<b>{unit}</b>", *picture]
         cells.append(f'<span class="few" title="few calls">{count} *</span>' if few else count)
-        cells.append(f"{bar}{number(row['share'], 1, 100)}")
+        cells.append(f'<span class="share">{bar}{number(row["share"], 1, 100)}</span>')
         cells += [number(row[name], digits, factor) for name, _, digits, factor in columns]
         rows.append(cells)
     head = ["unit", *(["picture"] if centroids is not None else []), "calls", "share (%)"]
@@ -437,7 +444,7 @@ def quality_section(
         f"<details><summary>All numbers</summary>{table}</details>"
     )
 
-# %% ../nbs/09a_report.ipynb #6371034f
+# %% ../nbs/09a_report.ipynb #d1d8a31a
 def run_section(
     run: Mapping[str, Any],  # parameters, versions, inputs, timings, ...; values may be nested
 ) -> str:
@@ -445,15 +452,15 @@ def run_section(
     plain: list[list[str]] = []
     parts: list[str] = []
     for name, value in run.items():
-        title = escape(str(name).replace("_", " "))
+        title = f"<code>{escape(name)}</code>"
         if isinstance(value, Mapping):
             rows = [[escape(key), escape(entry)] for key, entry in value.items()]
-            table = html_table(["name", "value"], rows, str(name).replace("_", " "), "words")
+            table = html_table(["name", "value"], rows, str(name), "words")
             parts.append(f"<details><summary>{title}</summary>{table}</details>")
         elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
             keys = list(value[0])
             rows = [[escape(entry.get(key)) for key in keys] for entry in value]
-            table = html_table(list(map(escape, keys)), rows, str(name).replace("_", " "), "words")
+            table = html_table(list(map(escape, keys)), rows, str(name), "words")
             parts.append(f"<details><summary>{title}</summary>{table}</details>")
         else:
             plain.append([title, escape(value)])
