@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLASSES', 'LOWEST_HZ', 'HIGHEST_HZ', 'MIN_GAP_S', 'CLASS_WEIGHTS', 'PEAK', 'TRUTH_COLUMNS', 'STRAINS', 'family_shape',
            'Contour', 'draw_duration', 'highest_freq_hz', 'contour', 'envelope', 'render_call', 'background_density',
-           'background', 'movement', 'burst_noise', 'ridge_snr_db', 'draw_gaps', 'draw_pairs', 'place_calls', 'Animal',
-           'class_weights', 'draw_animal', 'draw_animals', 'Sources', 'make_noise', 'set_gain', 'draw_calls',
+           'background', 'movement', 'burst_noise', 'ridge_snr_db', 'draw_gaps', 'draw_pairs', 'place_calls',
+           'class_weights', 'Animal', 'draw_animal', 'draw_animals', 'Sources', 'make_noise', 'set_gain', 'draw_calls',
            'truth_row', 'synthesize', 'make_study']
 
 # %% ../nbs/01_synthesis.ipynb #a597f471
@@ -22,7 +22,7 @@ import soundfile as sf
 
 from .recordings import spectrogram
 
-# %% ../nbs/01_synthesis.ipynb #6cca521d
+# %% ../nbs/01_synthesis.ipynb #925b6ab3
 CLASSES: tuple[str, ...] = (
     "up",
     "down",
@@ -69,7 +69,7 @@ def family_shape(
     else:  # flat and short
         shape = (2.5 if call_class == "flat" else 4) * depth * u
     for k, (size, phase) in enumerate(
-        zip(rng.normal(0, 0.4, 3), draw(0, 2 * np.pi, 3), strict=True)
+        zip(rng.normal(0, 0.7, 4), draw(0, 2 * np.pi, 4), strict=True)
     ):
         shape = shape + size / (k + 1) * np.sin(np.pi * (k + 1) * u + phase)
     return 1000 * (shape - shape.mean())
@@ -268,7 +268,7 @@ def ridge_snr_db(
     density = background_density(spec.freqs_hz, level_db)[ridge]
     return float(10 * np.log10(np.mean(spec.power.max(axis=0) / density)))
 
-# %% ../nbs/01_synthesis.ipynb #0f3cdc16
+# %% ../nbs/01_synthesis.ipynb #4ec3bfcd
 MIN_GAP_S = 0.018
 
 
@@ -303,7 +303,7 @@ def draw_pairs(
         second[i] &= not second[i - 1]
     return second
 
-
+# %% ../nbs/01_synthesis.ipynb #41ffa794
 def place_calls(
     durations_s: np.ndarray,  # (n,) durations in the order of singing
     second: np.ndarray,  # (n,) is this call the second of an overlapping pair
@@ -324,7 +324,7 @@ def place_calls(
     gaps_s = draw_gaps(len(lengths_s), free_s, rng)
     return (np.cumsum(gaps_s[:-1]) + np.cumsum(lengths_s) - lengths_s)[group] + lag_s
 
-# %% ../nbs/01_synthesis.ipynb #82eb90fa
+# %% ../nbs/01_synthesis.ipynb #e3551507
 CLASS_WEIGHTS: dict[str, float] = {
     "up": 0.19,
     "down": 0.10,
@@ -338,14 +338,6 @@ CLASS_WEIGHTS: dict[str, float] = {
     "short": 0.05,
     "harmonic": 0.04,
 }
-
-
-class Animal(NamedTuple):
-    "Who sings."
-
-    name: str  # such as "m1"
-    mean_freq_hz: float  # about which it sings
-    weights: np.ndarray  # (11,) how often it uses each of `CLASSES`; sum 1
 
 
 def class_weights(
@@ -363,6 +355,14 @@ def class_weights(
             f"classes = {classes!r} must give weights >= 0, not all 0, to some of {CLASSES}"
         )
     return weights / weights.sum()
+
+# %% ../nbs/01_synthesis.ipynb #f7a1cb2d
+class Animal(NamedTuple):
+    "Who sings."
+
+    name: str  # such as "m1"
+    mean_freq_hz: float  # about which it sings
+    weights: np.ndarray  # (11,) how often it uses each of `CLASSES`; sum 1
 
 
 def draw_animal(
@@ -508,7 +508,7 @@ def truth_row(
         "freqs_hz": track.freqs_hz[::step],
     }
 
-# %% ../nbs/01_synthesis.ipynb #04bc40d2
+# %% ../nbs/01_synthesis.ipynb #5130f1b1
 def synthesize(
     duration_s: float = 10.0,  # length of the recording
     n_calls: int = 60,  # how many calls
@@ -516,7 +516,7 @@ def synthesize(
     snr_db: float = 20.0,  # signal-to-noise ratio of the calls' ridges (`ridge_snr_db`)
     classes: Mapping[str, float]
     | Sequence[str]
-    | None = None,  # weights or names; None: `CLASS_WEIGHTS`
+    | None = None,  # weights or names, for animals given by name; None: `CLASS_WEIGHTS`
     overlap: bool
     | float = False,  # share of the calls that overlap with another; True: half of them
     movement_noise: float = 0.5,  # movements per second
@@ -552,7 +552,7 @@ def synthesize(
     waveform = sources.mix()
     return (waveform, truth, sources) if return_sources else (waveform, truth)
 
-# %% ../nbs/01_synthesis.ipynb #556fb231
+# %% ../nbs/01_synthesis.ipynb #ab64c00a
 STRAINS: dict[str, dict[str, float]] = {
     "A": CLASS_WEIGHTS | {"up": 0.26, "chevron": 0.20, "flat": 0.14, "short": 0.08},
     "B": CLASS_WEIGHTS | {"step_down": 0.20, "complex": 0.14, "down": 0.14, "two_steps": 0.12},
@@ -566,6 +566,17 @@ def _write_audio(path: Path, waveform: np.ndarray, samplerate_hz: int) -> None:
     os.replace(beside, path)
 
 
+def _empty_folder(folder: str | Path, force: bool) -> Path:
+    "Make the folder; `FileExistsError` if there is something in it and not `force`."
+    folder = Path(folder).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder}: is a file; give a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not force and any(folder.iterdir()):
+        raise FileExistsError(f"{folder}: is not empty; give another folder, or force=True")
+    return folder
+
+# %% ../nbs/01_synthesis.ipynb #acb27034
 def make_study(
     folder: str | Path,  # where to write; made if it does not exist
     n_animals: int = 2,  # animals of each strain
@@ -586,17 +597,18 @@ def make_study(
     `audio_path` is relative to the folder, so the folder can be moved. Raises `FileExistsError`
     if it is not empty, unless `force` allows to overwrite files of the same names.
     """
-    folder = Path(folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not force and any(folder.iterdir()):
-        raise FileExistsError(f"{folder}: is not empty; give another folder, or force=True")
     if audio_format not in ("flac", "wav"):
         raise ValueError(f"audio_format = {audio_format!r}; choose 'flac' or 'wav'")
-    plan = [(s, w) for s, w in (strains or STRAINS).items() for _ in range(n_animals)]
+    highest_freq_hz(samplerate_hz)  # complains of too low a rate before anything is written
+    plan = [
+        (s, class_weights(w)) for s, w in (strains or STRAINS).items() for _ in range(n_animals)
+    ]
+    folder = _empty_folder(folder, force)
     tables = []
     for k, rng in enumerate(np.random.default_rng(random_state).spawn(len(plan))):
         strain, weights = plan[k]
-        animal = draw_animal(f"m{k + 1}", rng, weights, concentration=60)
+        classes = dict(zip(CLASSES, weights, strict=True))
+        animal = draw_animal(f"m{k + 1}", rng, classes, concentration=60)
         waveform, truth = synthesize(
             duration_s or calls_per_animal / 5,
             calls_per_animal,
