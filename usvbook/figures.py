@@ -7,7 +7,7 @@ __all__ = ['set_alt_text', 'alt_text', 'save_figure', 'unit_colors', 'busiest_st
            'plot_mosaic', 'plot_examples', 'plot_flow', 'tsne', 'plot_embedding', 'plot_embeddings', 'usage_table',
            'plot_usage', 'plot_affinity']
 
-# %% ../nbs/09_figures.ipynb #fb1df4b2
+# %% ../nbs/09_figures.ipynb #5bbe6748
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -458,7 +459,7 @@ def tsne(
     layout = TSNE(perplexity=perplexity, init="pca", random_state=random_state)
     return layout.fit_transform(E)
 
-# %% ../nbs/09_figures.ipynb #c4d97321
+# %% ../nbs/09_figures.ipynb #c6540aca
 def plot_embedding(
     xy: np.ndarray,  # (n, 2) coordinates, such as those of `tsne`
     labels: np.ndarray,  # (n,) unit of each call; -1: none
@@ -469,7 +470,8 @@ def plot_embedding(
     if xy.shape != (len(labels), 2):
         raise ValueError(f"xy has shape {xy.shape}; it must be ({len(labels)}, 2), as the labels")
     if ax is None:
-        ax = plt.subplots(figsize=(5.5, 5.5), layout="constrained")[1]
+        inches = 5.5 if len(np.unique(labels)) <= 20 else 8.0
+        ax = plt.subplots(figsize=(inches, inches), layout="constrained")[1]
     colors = unit_colors(int(labels.max(initial=-1)) + 1)
     size = float(np.clip(6000 / max(len(xy), 1), 4, 36))
     none = labels < 0
@@ -521,7 +523,7 @@ def usage_table(
     np.add.at(counts, (codes[used], labels[used]), 1)
     return pd.DataFrame(counts, index=pd.Index(names, name="recording"), columns=range(n_units))
 
-# %% ../nbs/09_figures.ipynb #6bd3ee6d
+# %% ../nbs/09_figures.ipynb #42ce585e
 def plot_usage(
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
@@ -537,14 +539,15 @@ def plot_usage(
         size = (float(np.clip(2.5 + 0.28 * n_columns, 6, 14)), 1.6 + 0.28 * max(n_recordings, 1))
         ax = plt.subplots(figsize=size, layout="constrained")[1]
     top = max(1, percent.max(initial=0))
-    image = ax.imshow(percent, aspect="auto", cmap="gray_r", vmin=0, vmax=top)
+    norm = PowerNorm(0.5, vmin=0, vmax=top)  # small shares stay visible beside a large one
+    image = ax.imshow(percent, aspect="auto", cmap="gray_r", norm=norm)
     stems = [Path(name).stem for name in counts.index]
     names = stems if len(set(stems)) == len(stems) else list(map(str, counts.index))
     ax.set_yticks(range(n_recordings), [f"{n} ({t})" for n, t in zip(names, total, strict=True)])
     if n_columns <= 25 and n_recordings <= 40:
         for (row, unit), share in np.ndenumerate(percent):
             if share >= 0.5:
-                ink = _ink_on(3 * [1 - share / top])
+                ink = _ink_on(3 * [1 - math.sqrt(share / top)])
                 text = ax.text(unit, row, f"{share:.0f}", color=ink, fontsize=8)
                 text.set(ha="center", va="center")
     step = 1 if n_columns <= 30 else 5
@@ -560,14 +563,14 @@ def plot_usage(
     set_alt_text(ax, f"Shares of {n_columns} units in the calls of {n_recordings} recordings.")
     return ax
 
-# %% ../nbs/09_figures.ipynb #2ffb44ac
+# %% ../nbs/09_figures.ipynb #6393c1f6
 def plot_affinity(
     A: Any,  # (n, n) sparse or dense, symmetric, >= 0
     labels: np.ndarray,  # (n,) unit of each call; -1: none, shown last
     ax: Axes | None = None,
     max_pixels: int = 400,  # larger matrices are averaged down to this
 ) -> Axes:
-    """Affinity of all calls, in order of unit, with lines between the units."""
+    """Affinity of all calls, in order of unit, with a frame around each unit."""
     from scipy.sparse import coo_matrix
 
     labels = np.asarray(labels)
@@ -589,9 +592,10 @@ def plot_affinity(
     extent = (0, n, n, 0)
     image = ax.imshow(np.sqrt(mean), cmap="gray_r", vmin=0, vmax=np.sqrt(top), extent=extent)
     edges = np.flatnonzero(np.diff(labels[order])) + 1
-    ax.hlines(edges, 0, n, color="tab:blue", lw=0.5)
-    ax.vlines(edges, 0, n, color="tab:blue", lw=0.5)
     starts, stops = np.r_[0, edges], np.r_[edges, n]
+    for start, stop in zip(starts, stops, strict=True):
+        width = stop - start
+        ax.add_patch(Rectangle((start, start), width, width, fill=False, lw=0.9, ec="tab:blue"))
     wide = stops - starts >= 0.025 * n
     names = [str(unit) if unit >= 0 else "–" for unit in labels[order][starts[wide]]]
     ax.set_xticks((starts + stops)[wide] / 2, names, fontsize=8)

@@ -153,7 +153,7 @@ def recording_summary(
         n_units_used=table["audio_path"].map(n_used).fillna(0).astype(int),
     ).reset_index(drop=True)
 
-# %% ../nbs/09a_report.ipynb #066e9c21
+# %% ../nbs/09a_report.ipynb #0f2aae15
 def explain_sizes(
     quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
     min_size: int = 10,  # units with fewer calls are small
@@ -161,7 +161,8 @@ def explain_sizes(
     """Sentences on the sizes of the units, HTML; True marks those that ask for caution."""
     said: list[tuple[bool, str]] = []
     n_calls, n_units = quality["n_calls"], quality["n_units"]
-    said.append((False, f"{number(n_calls)} calls lie in {number(n_units)} units."))
+    none = quality.get("n_unassigned", 0)
+    said.append((False, f"{number(n_calls - none)} calls lie in {number(n_units)} units."))
     small, empty = quality.get("n_small_units", 0), quality.get("n_empty_units", 0)
     if small:
         text = f"{number(small)} of {number(n_units)} units hold fewer than {min_size} calls"
@@ -181,7 +182,7 @@ def explain_sizes(
     if isolated := quality.get("n_isolated", 0):
         text = f"{number(isolated)} calls have no neighbour in the graph of similarities"
         said.append((isolated > 0.05 * n_calls, f"{text} and were treated as outliers too."))
-    if none := quality.get("n_unassigned", 0):
+    if none:
         said.append((True, f"{number(none)} calls give no picture and belong to no unit."))
     return said
 
@@ -337,7 +338,7 @@ def trouble_section(
         parts.append(f"<p><b>Warnings: {len(warnings)}</b></p><ul>{items}</ul>")
     return f'<div class="box" role="note">{"".join(parts)}</div>' if parts else ""
 
-# %% ../nbs/09a_report.ipynb #7ca117ce
+# %% ../nbs/09a_report.ipynb #a2438f2f
 CAPTIONS = {
     "mosaic": "Mean picture of each unit, the largest first: the number in bold is the unit, the "
     "number beside it its calls. Time runs to the right, frequency upward. A blurred picture "
@@ -363,7 +364,7 @@ def figure_element(
     if name == "calls":  # which recording, and where in it
         caption = f"{alt} {caption}".strip()
     width, height = np.frombuffer(data[16:24], dtype=">u4").tolist()  # of the PNG's header
-    kind = "wide" if width > 1.8 * height else ""
+    kind = "wide" if width > 900 else ""
     # 150 pixels per inch in the file are 100 on the page, so that all letters are of one size.
     size = f'width="{round(width / 1.5)}" height="{round(height / 1.5)}"'
     image = inline_image(data, alt or caption or name.replace("_", " "), size)
