@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['FRAME_FLOOR', 'SQUEEZE_FLOOR', 'RELATIVE_FRAME_FLOOR', 'RELATIVE_SQUEEZE_FLOOR', 'BACKGROUND_FACTOR',
-           'bicubic_kernel', 'resize_matrix', 'imresize', 'trim_frames', 'loud_rows', 'drop_background', 'squeeze',
-           'cut_picture', 'frequency_picture', 'PictureWarning', 'unit_rows', 'degenerate_rows', 'CallImages']
+           'BACKGROUND_CAP', 'PICTURES', 'bicubic_kernel', 'resize_matrix', 'imresize', 'trim_frames', 'loud_rows',
+           'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture', 'PictureWarning',
+           'unit_rows', 'degenerate_rows', 'call_pictures', 'CallImages']
 
-# %% ../nbs/03_preprocessing.ipynb #7ac5c48a
+# %% ../nbs/03_preprocessing.ipynb #d435e5ea
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, TransformerMixin
 
 # %% ../nbs/03_preprocessing.ipynb #fec76529
@@ -63,19 +65,20 @@ def imresize(
     columns = resize_matrix(a.shape[-1], shape[1])
     return rows @ a @ columns.T
 
-# %% ../nbs/03_preprocessing.ipynb #a5f7fe06
-# The published code's absolute thresholds, in natural logarithms of power, and the relative ones.
-FRAME_FLOOR, SQUEEZE_FLOOR = 1e-4, 10.0
-RELATIVE_FRAME_FLOOR, RELATIVE_SQUEEZE_FLOOR = 1e-6, 0.25
-BACKGROUND_FACTOR = 1.5
+# %% ../nbs/03_preprocessing.ipynb #38d9741a
+FRAME_FLOOR, SQUEEZE_FLOOR = 1e-4, 10.0  # published, absolute: natural logarithms of power
+RELATIVE_FRAME_FLOOR, RELATIVE_SQUEEZE_FLOOR = 1e-6, 0.15
+BACKGROUND_FACTOR, BACKGROUND_CAP = 1.5, 0.5
 
 
 def trim_frames(
     patch: np.ndarray,  # (n_freqs, n_frames)
-    floor: float,  # least energy (sum of squares) of the first and the last frame kept
+    floor: float | None = None,  # least energy (sum of squares) of an end frame; None: relative
 ) -> np.ndarray:
     """Drop leading and trailing frames below `floor`; quiet frames inside a call stay."""
-    loud = np.flatnonzero((patch**2).sum(axis=0) >= floor)
+    energy = (patch**2).sum(axis=0)
+    least = RELATIVE_FRAME_FLOOR * energy.max(initial=0) if floor is None else floor
+    loud = np.flatnonzero(energy >= least)
     return patch[:, loud[0] : loud[-1] + 1] if loud.size else patch[:, :0]
 
 
@@ -86,32 +89,64 @@ def loud_rows(
     energy = (patch**2).sum(axis=1)
     return patch[energy > energy.mean() * (1 + 1e-9)] if energy.size else patch
 
-
+# %% ../nbs/03_preprocessing.ipynb #bd25a94b
 def drop_background(
     image: np.ndarray,  # (n_freqs, n_frames)
-    factor: float = BACKGROUND_FACTOR,
+    cap: float | None = BACKGROUND_CAP,  # bound as a share of the maximum; None: published
 ) -> np.ndarray:
-    """Set pixels below `factor` times the picture's mean to exactly 0."""
-    return np.where(image < factor * image.mean(), 0.0, image)
+    """Set pixels below 1.5 times the mean (but at most `cap` times the maximum) to exactly 0."""
+    threshold = BACKGROUND_FACTOR * image.mean()
+    if cap is not None:
+        threshold = min(threshold, cap * image.max())
+    return np.where(image < threshold, 0.0, image)
 
-# %% ../nbs/03_preprocessing.ipynb #e67ebd84
+
 def squeeze(
     image: np.ndarray,  # (n_freqs, n_frames), background 0
-    floor: float | None = None,  # least sum of a column or row kept; None: relative
+    floor: float | None = None,  # least sum of a column or row; None: 0.15 of the mean sum
 ) -> np.ndarray:
-    """Keep columns, then rows, whose sum exceeds `floor` (None: a quarter of their mean sum)."""
+    """Keep the columns, then of these the rows, whose sum exceeds `floor`."""
     for axis in (0, 1):
         sums = image.sum(axis=axis)
         if not sums.size:
-            return image
+            break
         least = RELATIVE_SQUEEZE_FLOOR * sums.mean() if floor is None else floor
         image = image.compress(sums > least, axis=1 - axis)
     return image
 
-# %% ../nbs/03_preprocessing.ipynb #3768aef9
+# %% ../nbs/03_preprocessing.ipynb #f5f2be03
 def _usable(patch: np.ndarray) -> bool:
     """True if a patch has pixels, all finite, and any energy."""
     return bool(patch.size) and bool(np.isfinite(patch).all()) and bool(patch.any())
+
+
+def cut_stages(
+    patch: np.ndarray,  # (n_freqs, n_frames), row 0 = lowest frequency
+    n_freqs: int = 64,  # F, rows of the picture
+    n_frames: int = 64,  # T, columns of the picture
+    absolute: bool = False,  # the published thresholds, for patches in natural logarithms
+) -> dict[str, np.ndarray]:
+    """The published normalisation step by step: what each step makes of a patch, by name.
+
+    The last, `"picture"`, is (n_freqs, n_frames); it is zero, and steps between are missing, if
+    the patch has no pixels, no energy, or values that are not finite, or if nothing is left.
+    """
+    shape = (n_freqs, n_frames)
+    patch = np.asarray(patch, dtype=np.float64)
+    stages = {"patch": patch}
+    if _usable(patch):
+        cap = None if absolute else BACKGROUND_CAP
+        kept = loud_rows(trim_frames(patch, FRAME_FLOOR if absolute else None))
+        if kept.size:
+            stages["rows cut"] = kept
+            stages["resized"] = image = imresize(kept, shape)
+            stages["background 0"] = image = drop_background(image - image.min(), cap)
+            image = squeeze(image, SQUEEZE_FLOOR if absolute else None)
+            if image.size:
+                stages["squeezed"] = image
+                stages["picture"] = drop_background(imresize(image, shape), cap)
+    stages.setdefault("picture", np.zeros(shape))
+    return stages
 
 
 def cut_picture(
@@ -120,46 +155,34 @@ def cut_picture(
     n_frames: int = 64,  # T, columns of the picture
     absolute: bool = False,  # the published thresholds, for patches in natural logarithms
 ) -> np.ndarray:
-    """The published normalisation of one call: (n_freqs, n_frames) float32, background 0.
+    """The published normalisation of one call: (n_freqs, n_frames) float32, background exactly 0.
 
-    A patch without pixels, without energy or with values that are not finite gives zeros.
+    Zero throughout if nothing is left (see `cut_stages`). Paper, Sec. 3.1.1.
     """
-    shape = (n_freqs, n_frames)
-    patch = np.asarray(patch, dtype=np.float64)
-    if not _usable(patch):
-        return np.zeros(shape, np.float32)
-    floor = FRAME_FLOOR if absolute else RELATIVE_FRAME_FLOOR * (patch**2).sum(axis=0).max()
-    kept = loud_rows(trim_frames(patch, floor))
-    if not kept.size:
-        return np.zeros(shape, np.float32)
-    image = imresize(kept, shape)
-    image = drop_background(image - image.min())
-    image = squeeze(image, SQUEEZE_FLOOR if absolute else None)
-    if not image.size:
-        return np.zeros(shape, np.float32)
-    return drop_background(imresize(image, shape)).astype(np.float32)
+    return cut_stages(patch, n_freqs, n_frames, absolute)["picture"].astype(np.float32)
 
-# %% ../nbs/03_preprocessing.ipynb #ae36a4a2
+# %% ../nbs/03_preprocessing.ipynb #eb0370d5
 def frequency_picture(
-    patch: np.ndarray,  # (n_freqs, n_frames), row 0 = lowest frequency, 0 = background level
+    patch: np.ndarray,  # (n_freqs, n_frames), row 0 = lowest frequency, 0 = level of the background
     n_freqs: int = 64,  # F, rows of the picture: the whole band of the patch
     n_frames: int = 64,  # T, columns of the picture: the whole call
-    threshold: float = 0.4,  # pixels below this share of the strongest become 0
+    threshold: float = 0.2,  # pixels below this share of the maximum become 0
+    blur: float = 2.0,  # standard deviation of the Gaussian, pixels of the picture; 0: none
 ) -> np.ndarray:
     """A call in its own place on the frequency axis: (n_freqs, n_frames) float32, background 0.
 
-    No row is cut: the whole band is resized to `n_freqs` rows, the call's duration to `n_frames`
-    columns. A patch without pixels, without energy or with values that are not finite gives zeros.
+    Zero throughout if the patch has no pixels, no energy above 0, or values that are not finite.
     """
     patch = np.asarray(patch, dtype=np.float64)
-    if not _usable(patch):
+    if not _usable(patch) or patch.max() <= 0:
         return np.zeros((n_freqs, n_frames), np.float32)
-    patch = np.maximum(patch, 0.0)
-    kept = trim_frames(patch, RELATIVE_FRAME_FLOOR * (patch**2).sum(axis=0).max())
-    image = imresize(kept, (n_freqs, n_frames)) if kept.any() else np.zeros((n_freqs, n_frames))
-    return np.where(image < threshold * image.max(), 0.0, image).astype(np.float32)
+    image = imresize(trim_frames(np.maximum(patch, 0.0)), (n_freqs, n_frames))
+    image[image < threshold * image.max()] = 0.0
+    if blur > 0:
+        image = gaussian_filter(image, blur, mode="nearest", truncate=2.0)
+    return image.astype(np.float32)
 
-# %% ../nbs/03_preprocessing.ipynb #580b3d37
+# %% ../nbs/03_preprocessing.ipynb #175e6c07
 class PictureWarning(UserWarning):
     """Some calls give no picture; their rows are zero."""
 
@@ -168,31 +191,89 @@ def unit_rows(
     images: np.ndarray,  # (n, n_freqs, n_frames), or any (n, ...)
 ) -> np.ndarray:
     """Read each picture row by row and divide by its length: (n, pixels) float32; zeros stay 0."""
-    X = np.asarray(images, dtype=np.float32).reshape(len(images), -1)
+    images = np.asarray(images, dtype=np.float32)
+    X = images.reshape(len(images), int(np.prod(images.shape[1:])))
     norms = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))
     norms[norms == 0] = 1.0
-    return (X / norms[:, None]).astype(np.float32)
+    return X / norms[:, None].astype(np.float32)
 
 
 def degenerate_rows(
     X: np.ndarray,  # (n, pixels), rows of unit length or zero
 ) -> np.ndarray:
-    """The calls that gave no picture: True where a row is zero throughout."""
+    """The calls that gave no picture, (n,) boolean: True where a row is zero throughout."""
     return np.linalg.norm(np.asarray(X), axis=1) == 0
 
-# %% ../nbs/03_preprocessing.ipynb #5ef2450a
+# %% ../nbs/03_preprocessing.ipynb #955d9d87
+PICTURES = ("cut", "frequency")
+
+
+def _checked_patches(calls: Any) -> list[np.ndarray]:
+    """The patches of `calls`, each a 2-D array."""
+    patches = [np.asarray(patch) for patch in getattr(calls, "patches", calls)]
+    for i, patch in enumerate(patches):
+        if patch.ndim != 2:
+            raise ValueError(
+                f"call {i}: the patch has shape {patch.shape}; give calls as a list of 2-D arrays"
+                " (n_freqs, n_frames), one a call"
+            )
+    return patches
+
+
+def _pictures(
+    patches: Sequence[np.ndarray], picture: str, n_freqs: int, n_frames: int, absolute: bool
+) -> np.ndarray:
+    """Pictures of a block of calls, (n, n_freqs, n_frames) float32."""
+    if picture == "cut":
+        return np.stack([cut_picture(patch, n_freqs, n_frames, absolute) for patch in patches])
+    return np.stack([frequency_picture(patch, n_freqs, n_frames) for patch in patches])
+
+
+def call_pictures(
+    calls: Any,  # `Calls`, or anything with `.patches`; a list of 2-D arrays; or a 3-D stack
+    picture: str = "cut",  # one of `PICTURES`
+    n_freqs: int = 64,
+    n_frames: int = 64,
+    absolute: bool = False,  # published thresholds, "cut" only
+    n_jobs: int | None = None,  # threads; None: one
+) -> np.ndarray:
+    """The picture of every call, (n, n_freqs, n_frames) float32; zero where there is none."""
+    patches = _checked_patches(calls)
+    settings = (picture, n_freqs, n_frames, absolute)
+    blocks = [patches[i : i + 256] for i in range(0, len(patches), 256)]
+    made = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_pictures)(block, *settings) for block in blocks
+    )
+    return np.concatenate([np.zeros((0, n_freqs, n_frames), np.float32), *made])
+
+# %% ../nbs/03_preprocessing.ipynb #3061daf8
+def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
+    """A `PictureWarning` that counts and names the calls without picture, if there are any."""
+    flagged = np.flatnonzero(degenerate_rows(X))
+    if flagged.size:
+        patches = list(getattr(calls, "patches", calls))
+        broken = sum(not np.isfinite(patches[i]).all() for i in flagged)
+        shown = ", ".join(map(str, flagged[:10])) + (", ..." if flagged.size > 10 else "")
+        warnings.warn(
+            f"{flagged.size} of {len(X)} calls give no picture ({broken} with values that are not"
+            f" finite, {flagged.size - broken} with nothing left); their rows are zero and belong"
+            f" to no unit: calls {shown}",
+            PictureWarning,
+            stacklevel=3,
+        )
+
+
 class CallImages(TransformerMixin, BaseEstimator):
-    """Calls to vectors: patch -> picture -> row of unit length.
+    """Calls to vectors: patch, picture, row of unit length.
 
     Parameters:
 
-    - `picture`: `"cut"` (published: rows of low energy cut out) or `"frequency"` (axis kept).
-    - `n_freqs`, `n_frames`: size F x T of the picture.
-    - `absolute`: the published code's absolute thresholds (`"cut"` only).
-    - `n_jobs`: processes of joblib; `None` is one.
+    - `picture`: `"cut"` (published: rows of low energy cut out) or `"frequency"` (axis kept)
+    - `n_freqs`, `n_frames`: size F x T of the picture
+    - `absolute`: the published code's thresholds, for `"cut"` of patches in natural logarithms
+    - `n_jobs`: threads (joblib); `None` is one
 
-    `fit` learns nothing. `transform` takes `Calls` (or anything with `.patches`), a list of 2-D
-    arrays, or a stack (n, n_freqs, n_frames).
+    Nothing is learned: there are no fitted attributes, and `transform` works without `fit`.
     """
 
     def __init__(
@@ -209,50 +290,38 @@ class CallImages(TransformerMixin, BaseEstimator):
         self.absolute = absolute
         self.n_jobs = n_jobs
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        tags.requires_fit = False
-        tags.no_validation = True
-        return tags
+    def fit(self, calls: Any, y: Any = None) -> "CallImages":
+        """Check the parameters and the calls' form; ValueError names what is wrong."""
+        if self.picture not in PICTURES:
+            raise ValueError(f"picture is {self.picture!r}; choose one of {', '.join(PICTURES)}")
+        if min(self.n_freqs, self.n_frames) < 1:
+            raise ValueError(
+                f"n_freqs x n_frames is {self.n_freqs} x {self.n_frames}; both must be at least 1"
+            )
+        _checked_patches(calls)
+        return self
+
+    def images(self, calls: Any) -> np.ndarray:
+        """The pictures before they become vectors: (n, n_freqs, n_frames) float32."""
+        settings = self.fit(calls).get_params()
+        return call_pictures(calls, **settings)
+
+    def transform(self, calls: Any) -> np.ndarray:
+        """Rows of unit length, (n, n_freqs * n_frames) float32; zero where there is no picture."""
+        X = unit_rows(self.images(calls))
+        _warn_of_missing(X, calls)
+        return X
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """`f00_t00`, ...: row (0 = lowest frequency) and column of each pixel."""
+        pixels = np.ndindex(self.n_freqs, self.n_frames)
+        return np.array([f"f{row:02d}_t{column:02d}" for row, column in pixels], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def _picture(self, patch: np.ndarray) -> np.ndarray:
-        if self.picture == "cut":
-            return cut_picture(patch, self.n_freqs, self.n_frames, self.absolute)
-        return frequency_picture(patch, self.n_freqs, self.n_frames)
-
-    def fit(self, calls: Any, y: Any = None) -> "CallImages":
-        """Check the parameters; there is nothing to learn."""
-        if self.picture not in ("cut", "frequency"):
-            raise ValueError(f'picture is {self.picture!r}; choose "cut" or "frequency"')
-        return self
-
-    def images(self, calls: Any) -> np.ndarray:
-        """The pictures (n, n_freqs, n_frames), float32, before they become vectors."""
-        self.fit(calls)
-        patches = list(getattr(calls, "patches", calls))
-        if not patches:
-            return np.zeros((0, self.n_freqs, self.n_frames), np.float32)
-        blocks = [patches[i : i + 256] for i in range(0, len(patches), 256)]
-        made = Parallel(n_jobs=self.n_jobs)(delayed(self._block)(block) for block in blocks)
-        return np.concatenate(made)
-
-    def _block(self, patches: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([self._picture(patch) for patch in patches])
-
-    def transform(self, calls: Any) -> np.ndarray:
-        """Rows of unit length (n, n_freqs * n_frames), float32; calls without picture are zero."""
-        X = unit_rows(self.images(calls))
-        flagged = np.flatnonzero(degenerate_rows(X))
-        if flagged.size:
-            warnings.warn(
-                f"{flagged.size} of {len(X)} calls give no picture (no energy, or values that are"
-                f" not finite); their rows are zero: calls {flagged[:10].tolist()}",
-                PictureWarning,
-                stacklevel=2,
-            )
-        return X
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        tags.requires_fit, tags.no_validation = False, True
+        return tags
