@@ -6,7 +6,8 @@
 __all__ = ['MEASURES', 'CALL_COLUMNS', 'multitaper_power', 'lifted_level', 'FrameGrid', 'frame_grid', 'LevelBlock', 'block_level',
            'level_blocks', 'Background', 'estimate_background', 'with_background', 'lit_regions', 'peak_width',
            'ActiveFrames', 'join_frames', 'search_frames', 'measure_ridge', 'Calls', 'call_table', 'cut_call',
-           'MultitaperSegmenter', 'Matching', 'match_calls', 'Segmented', 'segment_recordings']
+           'MultitaperSegmenter', 'Matching', 'match_calls', 'match_recordings', 'true_labels', 'Segmented',
+           'segment_recordings']
 
 # %% ../nbs/02_segmentation.ipynb #2764c342
 import warnings
@@ -616,6 +617,34 @@ def match_calls(
     i, j = i[hit[i, j]], j[hit[i, j]]
     errors = det[j] - ref[i]
     return Matching(np.stack([i, j], axis=1), len(ref), len(det), errors[:, 0], errors[:, 1])
+
+# %% ../nbs/02_segmentation.ipynb #31ed8611
+def match_recordings(
+    reference: pd.DataFrame,  # audio_path, onset_s, offset_s
+    detected: pd.DataFrame,  # audio_path, onset_s, offset_s
+) -> Matching:
+    """Pair the calls of many recordings; pairs are row numbers of the two tables."""
+    total = Matching(np.zeros((0, 2), int), 0, 0, np.zeros(0), np.zeros(0))
+    ref_path, det_path = (t["audio_path"].astype(str).to_numpy() for t in (reference, detected))
+    for path in np.unique(np.concatenate([ref_path, det_path])):
+        i, j = np.flatnonzero(ref_path == path), np.flatnonzero(det_path == path)
+        found = match_calls(reference.iloc[i], detected.iloc[j])
+        found.pairs = np.stack([i[found.pairs[:, 0]], j[found.pairs[:, 1]]], axis=1)
+        total = total + found
+    return total
+
+
+def true_labels(
+    detected: pd.DataFrame,  # audio_path, onset_s, offset_s
+    reference: pd.DataFrame,  # the same columns, and `column`
+    column: str = "call_class",
+    missing: str = "none",  # for a found call without a partner
+) -> np.ndarray:  # (n_detected,) object
+    """The class of every found call, taken over from the marked call it is paired with."""
+    labels = np.full(len(detected), missing, object)
+    pairs = match_recordings(reference, detected).pairs
+    labels[pairs[:, 1]] = reference[column].to_numpy(object)[pairs[:, 0]]
+    return labels
 
 # %% ../nbs/02_segmentation.ipynb #6def59ae
 class Segmented(NamedTuple):
