@@ -3,9 +3,11 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from usvbook.preprocessing import CallImages
 from usvbook.ssc import CosineSpectralClustering, SparseSubspaceClustering, WardOnComponents
 
 ESTIMATORS = [
+    CallImages(),
     SparseSubspaceClustering(),
     SparseSubspaceClustering(method="omp"),
     CosineSpectralClustering(),

@@ -8,7 +8,7 @@ __all__ = ['FRAME_FLOOR', 'SQUEEZE_FLOOR', 'RELATIVE_FRAME_FLOOR', 'RELATIVE_SQU
            'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture', 'PictureWarning',
            'unit_rows', 'degenerate_rows', 'call_pictures', 'CallImages']
 
-# %% ../nbs/03_preprocessing.ipynb #d435e5ea
+# %% ../nbs/03_preprocessing.ipynb #79f85673
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,6 +18,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, TransformerMixin
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 # %% ../nbs/03_preprocessing.ipynb #fec76529
 def bicubic_kernel(
@@ -204,7 +205,7 @@ def degenerate_rows(
     """The calls that gave no picture, (n,) boolean: True where a row is zero throughout."""
     return np.linalg.norm(np.asarray(X), axis=1) == 0
 
-# %% ../nbs/03_preprocessing.ipynb #955d9d87
+# %% ../nbs/03_preprocessing.ipynb #4e91dbf2
 PICTURES = ("cut", "frequency")
 
 
@@ -241,9 +242,10 @@ def call_pictures(
     patches = _checked_patches(calls)
     settings = (picture, n_freqs, n_frames, absolute)
     blocks = [patches[i : i + 256] for i in range(0, len(patches), 256)]
-    made = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_pictures)(block, *settings) for block in blocks
-    )
+    with threadpool_limits(1, user_api="blas"):
+        made = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_pictures)(block, *settings) for block in blocks
+        )
     return np.concatenate([np.zeros((0, n_freqs, n_frames), np.float32), *made])
 
 # %% ../nbs/03_preprocessing.ipynb #3061daf8
