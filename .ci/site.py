@@ -37,7 +37,8 @@ table.dataframe { border: 0; font-size: 0.85em; display: block; overflow-x: auto
 table.dataframe th, table.dataframe td { border: 0; padding: 0.2em 0.7em; text-align: right; }
 table.dataframe thead th { border-bottom: 1px solid #adb5bd; }
 table.dataframe tbody tr:nth-child(odd) { background: rgba(128, 128, 128, 0.08); }
-pre > code.sourceCode { padding: 0 0.6em; }
+pre > code.sourceCode { display: block; padding: 0 0.6em; }
+pre code { font-size: 0.8rem; }
 """
 
 

@@ -563,46 +563,29 @@ def plot_usage(
     set_alt_text(ax, f"Shares of {n_columns} units in the calls of {n_recordings} recordings.")
     return ax
 
-# %% ../nbs/09_figures.ipynb #6393c1f6
+# %% ../nbs/09_figures.ipynb #aa8824cf
 def plot_affinity(
     A: Any,  # (n, n) sparse or dense, symmetric, >= 0
     labels: np.ndarray,  # (n,) unit of each call; -1: none, shown last
     ax: Axes | None = None,
-    max_pixels: int = 400,  # larger matrices are averaged down to this
+    pixels: int = 400,  # larger matrices are averaged down to this
 ) -> Axes:
-    """Affinity of all calls, in order of unit, with a frame around each unit."""
-    from scipy.sparse import coo_matrix
+    """`usvbook.ssc.plot_affinity` with the numbers of the units that are wide enough for one."""
+    from usvbook.ssc import plot_affinity as draw_affinity
 
     labels = np.asarray(labels)
-    A = coo_matrix(A)
     n = len(labels)
-    if A.shape != (n, n) or not n:
-        raise ValueError(f"A has shape {A.shape} but there are {n} labels; give one a row")
-    order = np.argsort(np.where(labels < 0, labels.max() + 1, labels), kind="stable")
-    place = np.empty(n, dtype=np.int64)
-    place[order] = np.arange(n)
-    m = min(n, max_pixels)
-    pixel = place * m // n
-    size = np.bincount(pixel, minlength=m)
-    flat = np.bincount(pixel[A.row] * m + pixel[A.col], weights=A.data, minlength=m * m)
-    mean = flat.reshape(m, m) / np.outer(size, size)
+    if np.shape(A) != (n, n) or not n:
+        raise ValueError(f"A has shape {np.shape(A)} but there are {n} labels; give one a row")
     if ax is None:
-        ax = plt.subplots(figsize=(6, 5.4), layout="constrained")[1]
-    top = np.percentile(mean[mean > 0], 98) if (mean > 0).any() else 1.0
-    extent = (0, n, n, 0)
-    image = ax.imshow(np.sqrt(mean), cmap="gray_r", vmin=0, vmax=np.sqrt(top), extent=extent)
-    edges = np.flatnonzero(np.diff(labels[order])) + 1
-    starts, stops = np.r_[0, edges], np.r_[edges, n]
-    for start, stop in zip(starts, stops, strict=True):
-        width = stop - start
-        ax.add_patch(Rectangle((start, start), width, width, fill=False, lw=0.9, ec="tab:blue"))
-    wide = stops - starts >= 0.025 * n
-    names = [str(unit) if unit >= 0 else "–" for unit in labels[order][starts[wide]]]
-    ax.set_xticks((starts + stops)[wide] / 2, names, fontsize=8)
-    ax.set_yticks((starts + stops)[wide] / 2, names, fontsize=8)
-    ax.set(xlabel="calls in order of unit", ylabel="calls in order of unit")
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    figure.colorbar(image, ax=ax, label="square root of the mean affinity", shrink=0.8)
-    set_alt_text(ax, f"Affinity of {n} calls in order of their {len(starts)} units.")
+        ax = plt.subplots(figsize=(5.4, 5.4), layout="constrained")[1]
+    draw_affinity(A, labels, ax, pixels)
+    units, sizes = np.unique(labels[labels >= 0], return_counts=True)
+    order = np.argsort(-sizes, kind="stable")
+    middles = np.cumsum(sizes[order]) - sizes[order] / 2
+    wide = sizes[order] >= 0.025 * n
+    names = [str(unit) for unit in units[order][wide]]
+    ax.set_xticks(middles[wide], names, fontsize=8)
+    ax.set_yticks(middles[wide], names, fontsize=8)
+    set_alt_text(ax, f"Affinity of {n} calls in order of their {len(units)} units.")
     return ax
