@@ -66,7 +66,7 @@ def distance_deviation(
     pairs = _pairs(centroids)
     return float(np.std(pairs, ddof=ddof)) if pairs.size > ddof else 0.0
 
-# %% ../nbs/07_metrics.ipynb #a91fb178
+# %% ../nbs/07_metrics.ipynb #8274e664
 def cosine_silhouette(
     X: np.ndarray,  # (n, d), one call a row
     labels: np.ndarray,  # (n,), unit of each call; -1: none
@@ -75,21 +75,26 @@ def cosine_silhouette(
 
     A call alone in its unit counts 0, as in scikit-learn; fewer than two units give 0.
     """
-    X, labels = np.asarray(X, dtype=np.float64), np.asarray(labels)
-    norms = np.linalg.norm(X, axis=1)
-    used = (labels >= 0) & (norms > 0)
+    X, labels = np.asarray(X), np.asarray(labels)
+    norms = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))
+    used = np.flatnonzero((labels >= 0) & (norms > 0))
     units, own, sizes = np.unique(labels[used], return_inverse=True, return_counts=True)
     if len(units) < 2:
         return 0.0
-    X = X[used] / norms[used, None]
-    to_unit = 1.0 - X @ centroids(X, own, len(units)).T
-    rows = np.arange(len(X))
-    mates = np.maximum(sizes[own] - 1, 1)
-    inside = to_unit[rows, own] * sizes[own] / mates
+    means = np.zeros((len(units), X.shape[1]))
+    for k in range(len(units)):
+        mates = used[own == k]
+        means[k] = (X[mates] / norms[mates, None]).mean(axis=0)
+    to_unit = np.empty((len(used), len(units)))
+    for start in range(0, len(used), 1024):  # blocks, so that no second copy of X is made
+        block = used[start : start + 1024]
+        to_unit[start : start + 1024] = 1.0 - (X[block] / norms[block, None]) @ means.T
+    rows = np.arange(len(used))
+    inside = to_unit[rows, own] * sizes[own] / np.maximum(sizes[own] - 1, 1)
     to_unit[rows, own] = np.inf
     outside = to_unit.min(axis=1)
     widest = np.maximum(inside, outside)
-    scores = np.divide(outside - inside, widest, out=np.zeros(len(X)), where=widest > 1e-12)
+    scores = np.divide(outside - inside, widest, out=np.zeros(len(used)), where=widest > 1e-12)
     return float(np.where(sizes[own] > 1, scores, 0.0).mean())
 
 # %% ../nbs/07_metrics.ipynb #f892463e
