@@ -111,7 +111,7 @@ def busiest_stretch(
             best, most = (str(path), max(0.0, float(onsets[first] - margin_s))), int(held[first])
     return best
 
-# %% ../nbs/09_figures.ipynb #ecc43948
+# %% ../nbs/09_figures.ipynb #4d24a0d0
 def plot_calls(
     recording: Recording,  # where the calls are
     table: pd.DataFrame,  # calls: onset_s, offset_s, low_freq_hz, high_freq_hz
@@ -135,7 +135,9 @@ def plot_calls(
     hop_s = max(0.0005, (stop_s - start_s) / 3000)
     x = recording.read(int(start_s * rate), math.ceil(stop_s * rate))
     if len(x) < n_fft:
-        raise ValueError(f"{recording.path}: {start_s:g} to {stop_s:g} s is too short to draw")
+        raise ValueError(
+            f"{recording.path}: {start_s:g} to {stop_s:g} s is too short to draw; choose others"
+        )
     spec = spectrogram(x, rate, n_fft, hop_s, start_s=int(start_s * rate) / rate)
     if ax is None:
         ax = plt.subplots(figsize=(11, 3.6), layout="constrained")[1]
@@ -346,13 +348,14 @@ def _examples_of_flow(
     outliers = outliers[np.argsort(-cosines[outliers], kind="stable")]
     return inliers, outliers, cosines
 
-# %% ../nbs/09_figures.ipynb #1568bd79
+# %% ../nbs/09_figures.ipynb #31f4bab9
 def _flow_left(
     ax: Axes,  # axes of the diagram
     patches: Sequence[np.ndarray],  # spectrogram patches of a few calls
     X: np.ndarray,  # (n_shown, d) their pictures
     shape: tuple[int, int],  # (n_freqs, n_frames)
     n_calls: int,  # calls in the whole data set
+    cut: bool,  # whether rows of low energy were cut out
 ) -> None:
     """The first half of the diagram: found, denoised and normalised calls, one a row."""
     longest = max(patch.shape[1] for patch in patches)
@@ -360,18 +363,20 @@ def _flow_left(
         y = 4.35 - 1.4 * row
         width = 0.35 + 1.25 * patch.shape[1] / longest
         _picture(ax, patch, 0.1 + (1.6 - width) / 2, y, width, 1.15)
-        denoised = loud_rows(trim_frames(patch, 1e-6 * float((patch**2).sum(axis=0).max())))
+        denoised = trim_frames(patch, 1e-6 * float((patch**2).sum(axis=0).max(initial=0)))
+        denoised = loud_rows(denoised) if cut else denoised
         height = 1.15 * max(0.25, denoised.shape[0] / patch.shape[0])
         _picture(ax, denoised, 2.6 + (1.6 - width) / 2, y + (1.15 - height) / 2, width, height)
         _picture(ax, X[row].reshape(shape), 5.3, y, 1.15, 1.15)
-    titles = [(0.9, f"full data set\n{n_calls} calls"), (3.4, "rows above the\nmean energy")]
+    middle = "rows above the\nmean energy" if cut else "whole band,\nloud frames"
+    titles = [(0.9, f"full data set\n{n_calls} calls"), (3.4, middle)]
     titles.append((5.88, f"normalised\n{shape[0]} × {shape[1]}"))
     for x, title in titles:
         ax.text(x, 5.72, title, ha="center", va="bottom", fontsize=10, weight="bold")
     for start, end, text in [(1.75, 2.55, "denoise"), (4.25, 5.2, "resize")]:
         _arrow(ax, (start, 2.9), (end, 2.9), text)
 
-# %% ../nbs/09_figures.ipynb #5dd02e2c
+# %% ../nbs/09_figures.ipynb #b858c50d
 def plot_flow(
     patches: Sequence[np.ndarray],  # spectrogram patch of each call, row 0 = lowest frequency
     X: np.ndarray,  # (n, n_freqs * n_frames) their normalised pictures
@@ -380,16 +385,22 @@ def plot_flow(
     centroids: np.ndarray,  # (K, n_freqs * n_frames) of the inliers
     shape: tuple[int, int] = (64, 64),  # (n_freqs, n_frames)
     ax: Axes | None = None,
+    picture: str = "cut",  # the kind of picture, as in `CallImages`
 ) -> Axes:
-    """The steps of the method with the pictures of some of the calls. Paper, Fig. 2."""
+    """The steps of the method with the pictures of some of the calls. Paper, Fig. 2.
+
+    Raises `ValueError` if no call has both a picture and a unit.
+    """
     X, labels, is_inlier = np.asarray(X), np.asarray(labels), np.asarray(is_inlier, dtype=bool)
     if not (len(patches) == len(X) == len(labels) == len(is_inlier)) or not len(X):
         raise ValueError("patches, X, labels and is_inlier must have one entry a call, at least 1")
     inliers, outliers, cosines = _examples_of_flow(X, is_inlier, labels, centroids)
+    if not len(inliers) + len(outliers):
+        raise ValueError("no call has both a picture and a unit; there is nothing to draw")
     if ax is None:
         ax = plt.subplots(figsize=(14, 6.4), layout="constrained")[1]
     first = np.concatenate([inliers[: 4 - min(1, len(outliers))], outliers[:1]])
-    _flow_left(ax, [patches[i] for i in first], X[first], shape, len(X))
+    _flow_left(ax, [patches[i] for i in first], X[first], shape, len(X), picture == "cut")
     sets = [("inliers", int(is_inlier.sum()), inliers[:6], 3.6)]
     sets.append(("outliers", int((~is_inlier).sum()), outliers[:6], 0.3))
     for name, n, members, y in sets:
@@ -439,16 +450,16 @@ def _flow_right(
     ax.text(12.53, 0.25, f"joins unit {unit}", ha="center", fontsize=10, weight="bold")
     _arrow(ax, (14.1, 3.0), (13.6, 1.75))
 
-# %% ../nbs/09_figures.ipynb #2589bed1
+# %% ../nbs/09_figures.ipynb #2f511928
 def tsne(
     E: np.ndarray,  # (n, d): a spectral embedding, or pictures
     random_state: int = 0,  # seed
     perplexity: float = 30.0,  # neighbours that count; at most a third of the calls
     n_components_pca: int = 100,  # wider inputs are reduced to this by PCA first
 ) -> np.ndarray:
-    """Coordinates of the calls in two dimensions, (n, 2); fewer than 4 calls lie on a line."""
+    """Coordinates of the calls in two dimensions, (n, 2); fewer than 4, or equal, calls lie on a line."""
     E = np.asarray(E, dtype=np.float64)
-    if len(E) < 4:
+    if len(E) < 4 or not np.ptp(E, axis=0).any():
         return np.column_stack([np.arange(len(E), dtype=float), np.zeros(len(E))])
     if E.shape[1] > n_components_pca:
         n_components = min(n_components_pca, *E.shape)
@@ -523,7 +534,7 @@ def usage_table(
     np.add.at(counts, (codes[used], labels[used]), 1)
     return pd.DataFrame(counts, index=pd.Index(names, name="recording"), columns=range(n_units))
 
-# %% ../nbs/09_figures.ipynb #42ce585e
+# %% ../nbs/09_figures.ipynb #96605d94
 def plot_usage(
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
@@ -532,6 +543,7 @@ def plot_usage(
 ) -> Axes:
     """Share of each unit in the calls of each recording that have a unit; one recording a row."""
     counts = usage_table(labels, recordings, n_units)
+    counts = counts if counts.shape[1] else counts.assign(**{"0": 0})
     total = counts.sum(axis=1).to_numpy()
     percent = 100 * counts.to_numpy() / np.maximum(total, 1)[:, None]
     n_recordings, n_columns = counts.shape
