@@ -111,7 +111,7 @@ def busiest_stretch(
             best, most = (str(path), max(0.0, float(onsets[first] - margin_s))), int(held[first])
     return best
 
-# %% ../nbs/09_figures.ipynb #4d24a0d0
+# %% ../nbs/09_figures.ipynb #bb376d11
 def plot_calls(
     recording: Recording,  # where the calls are
     table: pd.DataFrame,  # calls: onset_s, offset_s, low_freq_hz, high_freq_hz
@@ -450,14 +450,14 @@ def _flow_right(
     ax.text(12.53, 0.25, f"joins unit {unit}", ha="center", fontsize=10, weight="bold")
     _arrow(ax, (14.1, 3.0), (13.6, 1.75))
 
-# %% ../nbs/09_figures.ipynb #2f511928
+# %% ../nbs/09_figures.ipynb #93da8f1e
 def tsne(
     E: np.ndarray,  # (n, d): a spectral embedding, or pictures
     random_state: int = 0,  # seed
     perplexity: float = 30.0,  # neighbours that count; at most a third of the calls
     n_components_pca: int = 100,  # wider inputs are reduced to this by PCA first
 ) -> np.ndarray:
-    """Coordinates of the calls in two dimensions, (n, 2); fewer than 4, or equal, calls lie on a line."""
+    """Coordinates of the calls, (n, 2); fewer than 4 calls, or equal ones, lie on a line."""
     E = np.asarray(E, dtype=np.float64)
     if len(E) < 4 or not np.ptp(E, axis=0).any():
         return np.column_stack([np.arange(len(E), dtype=float), np.zeros(len(E))])
@@ -534,7 +534,7 @@ def usage_table(
     np.add.at(counts, (codes[used], labels[used]), 1)
     return pd.DataFrame(counts, index=pd.Index(names, name="recording"), columns=range(n_units))
 
-# %% ../nbs/09_figures.ipynb #96605d94
+# %% ../nbs/09_figures.ipynb #33c97094
 def plot_usage(
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
@@ -571,7 +571,7 @@ def plot_usage(
     ax.set(xlabel="unit", ylabel="recording (calls in units)")
     figure = ax.get_figure(root=True)
     assert figure is not None
-    figure.colorbar(image, ax=ax, label="share (%)", pad=0.01, aspect=12)
+    figure.colorbar(image, ax=ax, label="share (%)", pad=0.01, aspect=max(12, n_recordings))
     set_alt_text(ax, f"Shares of {n_columns} units in the calls of {n_recordings} recordings.")
     return ax
 
