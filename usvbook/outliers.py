@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-# %% ../nbs/04_outliers.ipynb #67da2c9b
+# %% ../nbs/04_outliers.ipynb #342cf28a
 TIE = 1e-6  # similarities closer than this are equal, for rows in single precision
 
 
@@ -22,7 +22,7 @@ def _row_norms(X: np.ndarray) -> np.ndarray:
         raise ValueError(f"row {bad} of X holds values that are not finite; remove the call")
     return norms
 
-
+# %% ../nbs/04_outliers.ipynb #2b383841
 def max_similarity(
     X: np.ndarray,  # (n, d), one call a row, float32 or float64
     block_rows: int = 1024,  # rows of X X^T held at a time

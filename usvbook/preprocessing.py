@@ -248,7 +248,7 @@ def call_pictures(
         )
     return np.concatenate([np.zeros((0, n_freqs, n_frames), np.float32), *made])
 
-# %% ../nbs/03_preprocessing.ipynb #3061daf8
+# %% ../nbs/03_preprocessing.ipynb #64ba63b4
 def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
     """A `PictureWarning` that counts and names the calls without picture, if there are any."""
     flagged = np.flatnonzero(degenerate_rows(X))
@@ -264,7 +264,7 @@ def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
             stacklevel=3,
         )
 
-
+# %% ../nbs/03_preprocessing.ipynb #b3f7f5b4
 class CallImages(TransformerMixin, BaseEstimator):
     """Calls to vectors: patch, picture, row of unit length.
 
