@@ -8,7 +8,7 @@ __all__ = ['Certificate', 'as_rows', 'certificate', 'gram', 'self_expression', '
            'graph_fault', 'SparseSubspaceClustering', 'CosineSpectralClustering', 'WardOnComponents', 'plot_affinity',
            'plot_spectrum']
 
-# %% ../nbs/05_ssc.ipynb #4dd9a0db
+# %% ../nbs/05_ssc.ipynb #0882c118
 import os
 import warnings
 from collections.abc import Callable
@@ -25,9 +25,10 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
+
+from .preprocessing import unit_rows
 
 # %% ../nbs/05_ssc.ipynb #27e9bdbe
 class Certificate(NamedTuple):
@@ -208,7 +209,7 @@ def _worst_zero(r, sign, floor):
             worst, most = j, abs(r[j])
     return worst
 
-# %% ../nbs/05_ssc.ipynb #44669376
+# %% ../nbs/05_ssc.ipynb #769f158d
 @_kernel
 def _small_lasso(A, b, lam, y, least, tol):
     """Minimise 1/2 y'Ay - b'y + lam |y|_1 exactly, from the `y` given, in place; True on success.
@@ -217,8 +218,10 @@ def _small_lasso(A, b, lam, y, least, tol):
     """
     m = y.size
     _descend(A, b, lam, y, 30)
-    sign = np.sign(y)
-    S, downhill, step, L = np.empty(m, np.int64), np.empty(m), np.empty(m), np.empty((m, m))
+    sign, S, L = np.zeros(m), np.empty(m, np.int64), np.empty((m, m))
+    downhill, step = np.empty(m), np.empty(m)
+    for j in range(m):
+        sign[j] = np.sign(y[j])
     for _ in range(200 + 10 * m):
         r = _slopes(A, b, y)
         k = 0
@@ -340,7 +343,7 @@ def _join(atoms, y, more):
         W[q], z[q] = atom, weight
     return W, z
 
-# %% ../nbs/05_ssc.ipynb #bc777789
+# %% ../nbs/05_ssc.ipynb #473b6f84
 @_kernel
 def _system_from_gram(G, i, W, l2):
     "The small problem of call `i` on the working set `W`, read from the Gram matrix."
@@ -368,7 +371,9 @@ def _system_from_rows(X, i, W, l2):
 @_fast_kernel
 def _leftover(X, i, S, y):
     "rho = x_i - sum_k y_k x_k in double precision."
-    rho = X[i].astype(np.float64)
+    rho = np.empty(X.shape[1])
+    for t in range(rho.size):
+        rho[t] = X[i, t]
     for k in range(S.size):
         atom, weight = S[k], y[k]
         for t in range(rho.size):
@@ -502,7 +507,7 @@ def _best_atom(G, X, i, S, z, scale, g):
             best, most = near[p], size
     return best
 
-# %% ../nbs/05_ssc.ipynb #4ff44ea5
+# %% ../nbs/05_ssc.ipynb #71dec77f
 @_kernel
 def _pursue(G, X, i, n_nonzero, scale, g):
     "At most `n_nonzero` calls that express call `i`, in the order taken, and coefficients."
@@ -523,7 +528,8 @@ def _pursue(G, X, i, n_nonzero, scale, g):
             return S[:k], z[:k]
         L[k, k] = np.sqrt(pivot)
         S[k], b[k] = atom, _inner(X[i], X[atom])
-        z[: k + 1] = b[: k + 1]
+        for p in range(k + 1):
+            z[p] = b[p]
         _substitute(L, k + 1, z)
     return S, z
 
@@ -626,7 +632,7 @@ def self_expression(
         warnings.warn(text, ConvergenceWarning, stacklevel=2)
     return C
 
-# %% ../nbs/05_ssc.ipynb #3a97a11a
+# %% ../nbs/05_ssc.ipynb #b0bc27d1
 def affinity(
     C: Any,  # (n, n) coefficients, sparse or dense; row i expresses call i
     threshold: float = 1e-3,  # coefficients below this, in absolute value, are noise
@@ -647,7 +653,7 @@ def cosine_affinity(
     Negative cosines are set to 0 (a graph has no negative weights), and so is the diagonal, as in
     the published code: a call is no neighbour of its own.
     """
-    X = as_rows(normalize(as_rows(X)))
+    X = unit_rows(as_rows(X))
     A = gram(X)
     np.maximum(A, 0.0, out=A)
     np.fill_diagonal(A, 0.0)
@@ -818,7 +824,7 @@ def graph_fault(
         "min_component to treat tiny components as outliers."
     )
 
-# %% ../nbs/05_ssc.ipynb #4e0ac482
+# %% ../nbs/05_ssc.ipynb #9770751b
 class _SpectralClustering(ClusterMixin, BaseEstimator):
     "What the two spectral estimators share: from the affinity to the labels."
 
@@ -843,7 +849,7 @@ class _SpectralClustering(ClusterMixin, BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=2)
-        A = self.affinity_matrix_ = self._affinity(as_rows(normalize(X)))
+        A = self.affinity_matrix_ = self._affinity(as_rows(unit_rows(X)))
         spectral = spectral_embedding(A, self.n_clusters, seeds[0], self.min_component)
         self.embedding_ = normalise_embedding(spectral.embedding, self.normalise)
         self.eigenvalues_ = spectral.eigenvalues
