@@ -2,10 +2,10 @@
 
     python benchmarks/self_expression.py --n 3000
 
-Everything is measured side by side in one process, on simulated pictures of calls, and printed as a
-ratio to the Gram matrix `X @ X.T` in single precision: absolute times of a shared machine mean little.
-Times of `self_expression` contain its Gram matrix and its double-precision polish. Peers are run on a
-few calls only and extrapolated.
+Everything is measured side by side in one process, on simulated pictures of calls, and printed as
+a ratio to the Gram matrix `X @ X.T` in single precision: absolute times of a shared machine mean
+little. Times of `self_expression` contain its Gram matrix and its double-precision polish. Peers
+are run on a few calls only and extrapolated.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def own_lines(X: np.ndarray, args: argparse.Namespace) -> tuple[float, dict]:
     gram_s = float(np.median(walls["gram"]))
     line("X @ X.T, float32", gram_s, gram_s)
     for method in methods:
-        per_call = found[method].nnz / len(X)
+        note = f"{found[method].nnz / len(X):.1f} coefficients per call"
         line(
             f"self_expression {method}",
             np.median(walls[method]),
@@ -109,9 +109,7 @@ def main() -> None:
     parser.add_argument("--lam", type=float, default=0.3)
     parser.add_argument("--n-jobs", type=int, default=-1, help="threads of the solver")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--columns", type=int, default=4, help="calls given to the peers; 0: no peers"
-    )
+    parser.add_argument("--columns", type=int, default=4, help="calls given to the peers")
     parser.add_argument("--certificate", action="store_true", help="check all calls in float64")
     args = parser.parse_args()
     X = pictures(args.n)
