@@ -61,7 +61,7 @@ def make_clusterer(
         n_jobs=n_jobs,
     )
 
-# %% ../nbs/08_repertoire.ipynb #20fd4527
+# %% ../nbs/08_repertoire.ipynb #54dd8a27
 class Repertoire(ClusterMixin, BaseEstimator):
     """The repertoire of a set of calls, by two-step subspace clustering.
 
@@ -122,7 +122,9 @@ class Repertoire(ClusterMixin, BaseEstimator):
 
     def fit(self, calls: Calls | np.ndarray, y: Any = None) -> "Repertoire":
         """Find the units of `Calls`, or of vectors (n, d)."""
-        X = validate_data(self, self.vectors(calls), dtype=[np.float32, np.float64])
+        X = validate_data(
+            self, self.vectors(calls), dtype=[np.float32, np.float64], ensure_min_samples=2
+        )
         self.segmenter_ = dict(getattr(calls, "segmenter", {}))
         self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
         self.max_similarity_, _ = max_similarity(X)
