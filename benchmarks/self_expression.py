@@ -26,9 +26,8 @@ def pictures(n: int, n_shapes: int = 46, noise: float = 0.02, seed: int = 0) -> 
     shapes = rng.normal(size=(n_shapes, 4)) * [0.35, 0.25, 0.15, 0.1]
     X = np.empty((n, 4096), np.float32)
     for row in X:
-        ridge = (
-            shapes[rng.integers(n_shapes)] + rng.normal(size=4) * [0.06, 0.05, 0.04, 0.03]
-        ) @ waves
+        bends = shapes[rng.integers(n_shapes)] + rng.normal(size=4) * [0.06, 0.05, 0.04, 0.03]
+        ridge = bends @ waves
         ridge = 0.1 + 0.8 * (ridge - ridge.min()) / (np.ptp(ridge) + 0.3)
         width = 0.03 * np.exp(0.25 * rng.normal())
         loudness = 1 + 0.4 * np.sin(np.pi * t * rng.uniform(1, 3) + rng.uniform(0, 6))
@@ -65,12 +64,7 @@ def own_lines(X: np.ndarray, args: argparse.Namespace) -> tuple[float, dict]:
     line("X @ X.T, float32", gram_s, gram_s)
     for method in methods:
         note = f"{found[method].nnz / len(X):.1f} coefficients per call"
-        line(
-            f"self_expression {method}",
-            np.median(walls[method]),
-            gram_s,
-            f"{per_call:.1f} per call",
-        )
+        line(f"self_expression {method}", float(np.median(walls[method])), gram_s, note)
     return gram_s, found
 
 
@@ -89,9 +83,7 @@ def peer_lines(X: np.ndarray, args: argparse.Namespace, gram_s: float, found: di
         loop_s += wall
         largest = max(largest, np.abs(fit.coef_ - found["lasso"][i, others].toarray()).max())
         products = atoms.T @ atoms
-        model = Lasso(
-            args.lam / d, fit_intercept=False, precompute=products, tol=1e-8, max_iter=10**5
-        )
+        model.set_params(precompute=products)
         cached_s += seconds(model.fit, atoms, target)[0]
         wall, y = seconds(orthogonal_mp_gram, products, atoms.T @ target, n_nonzero_coefs=10)
         omp_s += wall
