@@ -6,10 +6,9 @@
 __all__ = ['METHODS', 'SEGMENTERS', 'FORMAT', 'VERSION', 'ARRAYS', 'GRAPHS', 'make_clusterer', 'Repertoire', 'RepertoireError',
            'save_repertoire', 'read_head', 'load_repertoire']
 
-# %% ../nbs/08_repertoire.ipynb #765ee530
+# %% ../nbs/08_repertoire.ipynb #b6e4cc8b
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -226,7 +225,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
 
 SEGMENTERS = {"MultitaperSegmenter": MultitaperSegmenter, "MupetSegmenter": MupetSegmenter}
 
-# %% ../nbs/08_repertoire.ipynb #46a0a44f
+# %% ../nbs/08_repertoire.ipynb #3c915f90
 FORMAT, VERSION = "usvbook repertoire", 1
 ARRAYS = ("labels_", "is_inlier_", "max_similarity_", "similarity_", "centroids_", "embedding_")
 GRAPHS = ("coef_", "affinity_matrix_")
@@ -261,13 +260,13 @@ def save_repertoire(
         if graph is not None:
             arrays |= {name + part: getattr(graph, part) for part in ("data", "indices", "indptr")}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    beside = path.with_name(f".{path.name}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "wb") as file:
             np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)
         os.replace(beside, path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
     return path
 
