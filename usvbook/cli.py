@@ -703,7 +703,7 @@ def build(
         typer.echo(f"calls:   {out / 'calls.csv'}")
         typer.echo(f"next:    usvbook assign {out / 'repertoire.npz'} NEW_RECORDINGS -o NEW_FOLDER")
 
-# %% ../nbs/13_cli.ipynb #2f10e87b
+# %% ../nbs/13_cli.ipynb #919a7512
 @app.command()
 def assign(
     repertoire: Annotated[Path, typer.Argument(help="repertoire.npz of a results folder")],
@@ -731,7 +731,6 @@ def demo(
     """Write a synthetic study, build its repertoire, and compare it with the truth."""
     with one_line():
         known = run_demo(out, n_jobs=n_jobs, force=force)
-        results = out / "results"
         typer.echo("Against the truth of this synthetic study:")
         typer.echo(f"  calls   precision {known['precision']:.3f}, recall {known['recall']:.3f}")
         typer.echo(
@@ -739,10 +738,11 @@ def demo(
             f"{known['nmi']:.3f}"
         )
         typer.echo("Where everything lies:")
-        typer.echo(f"  {results / 'report.html'}      what was found, opens in a browser")
-        for name, text in FILES.items():
-            typer.echo(f"  {results / name!s:32} {text}")
-        typer.echo(f"  {out / 'recordings'!s:32} the recordings, and truth.csv")
+        places = {"results/report.html": "what was found; opens in a browser"}
+        places |= {f"results/{name}": text for name, text in FILES.items()}
+        places |= {"recordings/": "the recordings, and truth.csv"}
+        for name, text in places.items():
+            typer.echo(f"  {out.as_posix()}/{name:24}{text}")
 
 
 def show_version(wanted: bool) -> None:

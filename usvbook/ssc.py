@@ -551,7 +551,7 @@ def _omp_columns(G, X, n_nonzero, scale, first, last):
         used += S.size
     return counts, atoms[:used], values[:used], 0
 
-# %% ../nbs/05_ssc.ipynb #e55798f4
+# %% ../nbs/05_ssc.ipynb #f6ea41f1
 def gram(
     X: np.ndarray,  # (n, d) float32 rows
 ) -> np.ndarray:  # (n, n) float32
@@ -559,6 +559,20 @@ def gram(
     return X @ X.T
 
 
+def _check_price(method: str, lam: Any, l2: float, n_nonzero: int, n: int) -> np.ndarray:
+    "The price per call (n,), after a check of the solver's parameters."
+    if method not in ("lasso", "elastic_net", "omp"):
+        raise ValueError(f"method={method!r} is unknown; use 'lasso', 'elastic_net' or 'omp'")
+    price = np.ascontiguousarray(np.broadcast_to(np.asarray(lam, float), n))
+    if method != "omp" and not (price > 0).all():
+        raise ValueError(f"lam={lam!r} must be above 0; smaller means more coefficients per call")
+    if method == "elastic_net" and not l2 >= 0:
+        raise ValueError(f"l2={l2!r} must be 0 or above")
+    if method == "omp" and n_nonzero < 1:
+        raise ValueError(f"n_nonzero={n_nonzero!r} must be 1 or above")
+    return price
+
+# %% ../nbs/05_ssc.ipynb #51db2308
 def _over_columns(
     solve: Callable,  # solve(first, last) -> counts, atoms, values, missed
     n: int,  # number of calls
@@ -581,21 +595,7 @@ def _over_columns(
     ends = np.append(0, np.cumsum(counts))
     return sparse.csr_matrix((values, atoms, ends), shape=(n, n)), sum(part[3] for part in parts)
 
-# %% ../nbs/05_ssc.ipynb #b6a2dae2
-def _check_price(method: str, lam: Any, l2: float, n_nonzero: int, n: int) -> np.ndarray:
-    "The price per call (n,), after a check of the solver's parameters."
-    if method not in ("lasso", "elastic_net", "omp"):
-        raise ValueError(f"method={method!r} is unknown; use 'lasso', 'elastic_net' or 'omp'")
-    price = np.ascontiguousarray(np.broadcast_to(np.asarray(lam, float), n))
-    if method != "omp" and not (price > 0).all():
-        raise ValueError(f"lam={lam!r} must be above 0; smaller means more coefficients per call")
-    if method == "elastic_net" and not l2 >= 0:
-        raise ValueError(f"l2={l2!r} must be 0 or above")
-    if method == "omp" and n_nonzero < 1:
-        raise ValueError(f"n_nonzero={n_nonzero!r} must be 1 or above")
-    return price
-
-
+# %% ../nbs/05_ssc.ipynb #9607e425
 def self_expression(
     X: np.ndarray,  # (n, d) calls as rows of unit length; all-zero rows take no part
     lam: float | np.ndarray = 0.3,  # price of a coefficient (Eq. 2), one for all or one per call
