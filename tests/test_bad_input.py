@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,15 +21,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from typer.testing import CliRunner
+from conftest import RATE, run_command
 
 from usvbook import recordings
-from usvbook.cli import app
 from usvbook.repertoire import Repertoire
 from usvbook.synthesis import synthesize
-
-RATE = 250_000
-
 
 # ------------------------------------------------------------------- how to make what is bad
 # Each maker gets the folder to work in, which holds song.flac, a good recording with 24 calls.
@@ -402,7 +397,7 @@ def bind_root():
         ctypes.CDLL(None).prctl(24, capability)
 
 
-def run_apart(words):
+def run_apart(*words):
     """Run a command in a process of its own: exit code, all it printed."""
     program = [sys.executable, "-c", "from usvbook.cli import main; main()", *words]
     needed = hasattr(os, "geteuid") and os.geteuid() == 0 and sys.platform == "linux"
@@ -415,16 +410,6 @@ def run_apart(words):
         check=False,
     )
     return done.returncode, done.stdout
-
-
-def run_here(words):
-    """Run a command in this process: exit code, all it printed, a traceback in the end if any."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        result = CliRunner().invoke(app, words)
-    fault = result.exception
-    lost = "" if fault is None or isinstance(fault, SystemExit) else f"Traceback: {fault!r}"
-    return result.exit_code, result.output + lost
 
 
 def state(folder):
@@ -440,7 +425,7 @@ def play(case, folder, song):
         case.make(folder)
         before = state(folder)
         with case.meanwhile():
-            code, said = (run_apart if case.apart else run_here)(case.command.split())
+            code, said = (run_apart if case.apart else run_command)(*case.command.split())
         for path in [p for p in folder.rglob("*") if p.is_dir()]:
             path.chmod(0o755)  # so that the folder can be looked at, and removed
         after = state(folder)
