@@ -8,7 +8,7 @@ __all__ = ['Certificate', 'as_rows', 'certificate', 'gram', 'self_expression', '
            'graph_fault', 'SparseSubspaceClustering', 'CosineSpectralClustering', 'WardOnComponents', 'plot_affinity',
            'plot_spectrum']
 
-# %% ../nbs/05_ssc.ipynb #0882c118
+# %% ../nbs/05_ssc.ipynb #190bbeb0
 import os
 import warnings
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
+from threadpoolctl import threadpool_limits
 
 from .preprocessing import unit_rows
 
@@ -765,7 +766,7 @@ def spectral_embedding(
     isolated = (components < 0) | (components >= kept)
     return SpectralEmbedding(embedding[:, chosen], eigenvalues[chosen], components, isolated)
 
-# %% ../nbs/05_ssc.ipynb #39c78171
+# %% ../nbs/05_ssc.ipynb #92e5c232
 def normalise_embedding(
     E: np.ndarray,  # (n, k) coordinates, one row per call
     how: str | None = "columns",  # "columns" (published), "rows" (Ng, Jordan and Weiss), None
@@ -788,7 +789,8 @@ def spectral_labels(
 ) -> np.ndarray:  # (n,) int
     """Labels 0 ... K-1 by k-means on the coordinates, -1 for isolated calls.
 
-    There are fewer than K labels only if fewer than K different points are left.
+    There are fewer than K labels only if fewer than K different points are left. k-means runs on
+    one thread: its sums, and so the labels, then do not depend on the number of processors.
     """
     placed = np.ones(len(E), bool) if isolated is None else ~np.asarray(isolated)
     labels = np.full(len(E), -1)
@@ -796,7 +798,9 @@ def spectral_labels(
         points = E[placed]
         distinct = len(np.unique(points.round(12), axis=0))
         means = KMeans(min(n_clusters, distinct), n_init=n_init, random_state=random_state)
-        labels[placed] = np.unique(means.fit_predict(points), return_inverse=True)[1]
+        with threadpool_limits(1):
+            found = means.fit_predict(points)
+        labels[placed] = np.unique(found, return_inverse=True)[1]
     return labels
 
 # %% ../nbs/05_ssc.ipynb #967c2055
