@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['RecordingError', 'RecordingWarning', 'check_file', 'promised_samples', 'Recording', 'open_checked', 'read_checked',
-           'iterate_blocks', 'is_audio_name', 'find_recordings', 'Spectrogram', 'spectrogram', 'decibels',
-           'robust_limits', 'plot_spectrogram']
+           'iterate_blocks', 'constant_value', 'is_audio_name', 'find_recordings', 'Spectrogram', 'spectrogram',
+           'decibels', 'robust_limits', 'plot_spectrogram']
 
-# %% ../nbs/00_recordings.ipynb #0a4f6afc
+# %% ../nbs/00_recordings.ipynb #5b485d69
 import glob
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -207,7 +207,7 @@ def open_checked(
         ) from None
     return file
 
-# %% ../nbs/00_recordings.ipynb #50519f11
+# %% ../nbs/00_recordings.ipynb #10c324f7
 def read_checked(
     file: sf.SoundFile,  # open file that stands at the sample `first`
     recording: Recording,  # recording it belongs to
@@ -265,7 +265,19 @@ def iterate_blocks(
             first, x = end - overlap, np.concatenate([x[len(x) - overlap :], fresh])
             yield first, x
 
-# %% ../nbs/00_recordings.ipynb #2931f062
+# %% ../nbs/00_recordings.ipynb #b6ddebd0
+def constant_value(
+    recording: Recording,  # recording to walk through
+) -> float | None:  # the value that all samples have, 0 for silence; None if they differ
+    "The one value of a recording that is silent or stuck."
+    value = None
+    for _, x in recording.blocks(65_536):
+        value = float(x[0]) if value is None else value
+        if (x != value).any():
+            return None
+    return value
+
+# %% ../nbs/00_recordings.ipynb #7a0a2f22
 def is_audio_name(path: str | Path) -> bool:
     "Has the file an ending of an audio format that libsndfile reads, and is not hidden?"
     known = {ending.lower() for ending in sf.available_formats()} - {"raw", "mat4", "mat5"}
@@ -274,49 +286,67 @@ def is_audio_name(path: str | Path) -> bool:
     return path.suffix.lower().lstrip(".") in known and not path.name.startswith(".")
 
 
-def _walk_folder(folder: Path) -> list[Path]:
-    "Audio files in a folder and the folders in it; `RecordingError` where one cannot be read."
+def _walk_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    "Audio files in a folder and the folders in it, and a line for each that cannot be read."
+    found, faults = [], []
 
     def fail(error: OSError) -> None:
-        raise RecordingError(
-            f"{error.filename or folder}: folder cannot be read ({error.strerror}); "
-            "change its permissions"
-        )
+        name = error.filename or folder
+        faults.append(f"{name}: cannot be read ({error.strerror}); change its permissions")
 
-    found = []
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in files if is_audio_name(name)]
-    return found
+    return found, faults
 
-# %% ../nbs/00_recordings.ipynb #c4a2dc8f
+
+def _look_up(path: Path) -> tuple[list[Path], list[str]]:
+    "Recordings that a path or pattern stands for, and a line for each fault."
+    found: list[Path] = []
+    faults: list[str] = []
+    try:
+        if path.is_dir():
+            found, faults = _walk_folder(path)
+        elif path.exists():
+            found = [path]
+        elif glob.has_magic(str(path)):
+            hits = [Path(hit) for hit in glob.glob(str(path), recursive=True)]
+            found = [hit for hit in hits if hit.is_file() and is_audio_name(hit)]
+            for files, more in (_walk_folder(hit) for hit in hits if hit.is_dir()):
+                found, faults = found + files, faults + more
+        else:
+            faults = [f"{path}: there is no such file or folder; check the path"]
+    except OSError as error:
+        faults = [f"{path}: cannot be read ({error.strerror}); check path and permissions"]
+    if not found and not faults:
+        faults = [f"{path}: no recordings found there; check path and endings"]
+    return found, faults
+
+# %% ../nbs/00_recordings.ipynb #077d0916
 def find_recordings(
     paths: str | Path | Iterable[str | Path],  # files, folders (searched to the bottom), patterns
+    report: Callable[[str], Any] | None = None,  # is told of each fault in one line; None: raise
 ) -> list[Path]:  # sorted, each file once
     """Files of audio in files, folders and patterns such as `"day?/*.wav"`.
 
-    Raises `RecordingError` for a path that does not exist, a folder that cannot be read, and a
-    folder or pattern in which there is no recording. The files are not opened.
+    A fault is a path that does not exist, a folder that cannot be read, and a folder or pattern
+    in which there is no recording. Raises `RecordingError` for a fault, or with `report` only if
+    there is no recording at all. The files are not opened.
     """
     found: dict[Path, Path] = {}
+    faults: list[str] = []
     for given in [paths] if isinstance(paths, str | Path) else paths:
-        path = Path(given).expanduser()
-        if path.is_dir():
-            files = _walk_folder(path)
-        elif path.exists():
-            files = [path]
-        elif glob.has_magic(str(path)):
-            hits = [Path(hit) for hit in glob.glob(str(path), recursive=True)]
-            files = [hit for hit in hits if hit.is_file() and is_audio_name(hit)]
-            files += [file for hit in hits if hit.is_dir() for file in _walk_folder(hit)]
-        else:
-            raise RecordingError(f"{path}: there is no such file or folder; check the path")
-        if not files:
-            raise RecordingError(f"{path}: no recordings found there; check path and endings")
+        files, more = _look_up(Path(given).expanduser())
+        if more and report is None:
+            raise RecordingError(more[0])
+        faults += more
         for file in sorted(files):
             found.setdefault(file.resolve(), file)
     if not found:
-        raise RecordingError("no recordings were named; give files, folders or patterns")
+        nothing = "no recordings were named; give files, folders or patterns"
+        raise RecordingError("; ".join(faults) or nothing)
+    for line in faults if report else ():
+        report(line)
     return sorted(found.values())
 
 # %% ../nbs/00_recordings.ipynb #de1cecfb

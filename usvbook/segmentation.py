@@ -6,8 +6,8 @@
 __all__ = ['MEASURES', 'CALL_COLUMNS', 'multitaper_power', 'lifted_level', 'FrameGrid', 'frame_grid', 'LevelBlock', 'block_level',
            'level_blocks', 'Background', 'estimate_background', 'with_background', 'lit_regions', 'peak_width',
            'ActiveFrames', 'join_frames', 'search_frames', 'measure_ridge', 'Calls', 'call_table', 'cut_call',
-           'MultitaperSegmenter', 'Matching', 'match_calls', 'match_recordings', 'true_labels', 'Segmented',
-           'segment_recordings']
+           'cut_calls', 'check_times', 'MultitaperSegmenter', 'Matching', 'match_calls', 'match_recordings',
+           'true_labels', 'Segmented', 'segment_recordings']
 
 # %% ../nbs/02_segmentation.ipynb #2764c342
 import warnings
@@ -449,119 +449,105 @@ def cut_call(
     patch[: above.shape[1]] = np.where(lit, np.maximum(above, 0), 0).T
     return patch, measure_ridge(above, lit, power, freqs_hz, grid.hop_s)
 
-# %% ../nbs/02_segmentation.ipynb #27123192
+# %% ../nbs/02_segmentation.ipynb #320eeb13
+def cut_calls(
+    recording: Recording,
+    grid: FrameGrid,
+    backgrounds: list[tuple[int, Background]],  # first frame of a block, background from there
+    frames: np.ndarray,  # (n_calls, 2) first frame, frame after the last
+    regions: tuple[float, float, int],  # threshold, border_threshold, min_streak
+) -> tuple[list[np.ndarray], list[dict[str, float]]]:  # patches and measures, one a call
+    """Patches and measures of many calls, each above the background of its own place."""
+    starts = [first for first, _ in backgrounds]
+    silence = Background(np.zeros(grid.high_bin - grid.low_bin + 1), 1.0)
+    patches, measures = [], []
+    for span in frames:
+        k = max(int(np.searchsorted(starts, span[0], side="right")) - 1, 0)
+        background = backgrounds[k][1] if backgrounds else silence
+        patch, values = cut_call(recording, grid, background, span, *regions)
+        patches.append(patch)
+        measures.append(values)
+    return patches, measures
+
+
+def check_times(
+    recording: Recording,
+    onsets_s: Any,  # (n,)
+    offsets_s: Any,  # (n,)
+) -> np.ndarray:  # (n, 2)
+    """Onsets and offsets as one array; ValueError for a call that is not inside the recording."""
+    times = np.stack([np.asarray(onsets_s, float), np.asarray(offsets_s, float)], axis=1)
+    inside = (times[:, 0] >= 0) & (times[:, 0] < times[:, 1])
+    inside &= times[:, 1] <= recording.duration_s + 0.05
+    if not inside.all():
+        a, b = times[~inside][0]
+        raise ValueError(
+            f"{recording.path.name}: a call from {a:.4f} s to {b:.4f} s is not inside the "
+            f"recording of {recording.duration_s:.4f} s; times count from the file's start"
+        )
+    return times
+
+# %% ../nbs/02_segmentation.ipynb #70f7a591
+@dataclass(repr=False, eq=False)
 class MultitaperSegmenter(BaseEstimator):
-    """Finds calls as connected ridges of a multitaper spectrogram above the background.
+    """Finds calls as connected ridges of a multitaper spectrogram above the background."""
 
-    Parameters:
+    threshold: float = 3.3  # sensitivity, in noise deviations; lower finds fainter calls
+    min_freq_hz: float = 35_000  # search band, lower edge
+    max_freq_hz: float = 120_000  # search band, upper edge
+    min_duration_s: float = 0.006  # shorter finds are dropped
+    max_duration_s: float = 0.5  # longer finds are dropped
+    min_gap_s: float = 0.015  # pieces closer than this are one call
+    border_threshold: float = 2.6  # borders move out along pixels above this, in deviations
+    max_border_s: float = 0.015  # how far borders may move out
+    max_width_hz: float = 12_000  # finds with a wider peak (median over frames) are noise bursts
+    min_streak_s: float = 0.003  # how long strong pixels must hang together
+    window_s: float = 0.002048  # length of a frame
+    hop_s: float = 0.0005  # from frame to frame
+    n_tapers: int = 6  # tapers averaged
+    n_lifter: int = 3  # slow cosines taken out of each frame
 
-    - `threshold`: sensitivity, in noise deviations; lower finds fainter calls and more noise
-    - `min_freq_hz`, `max_freq_hz`: search band
-    - `min_duration_s`, `max_duration_s`: shorter and longer finds are dropped
-    - `min_gap_s`: pieces closer than this are one call
-    - `border_threshold`, `max_border_s`: borders move out along pixels above this, at most so far
-    - `max_width_hz`: finds whose peak is wider (median over frames) are noise bursts
-    - `min_streak_s`: how long strong pixels must hang together
-    - `window_s`, `hop_s`, `n_tapers`, `n_lifter`: the spectra
-    """
-
-    def __init__(
-        self,
-        threshold: float = 3.3,
-        min_freq_hz: float = 35_000,
-        max_freq_hz: float = 120_000,
-        min_duration_s: float = 0.006,
-        max_duration_s: float = 0.5,
-        min_gap_s: float = 0.015,
-        border_threshold: float = 2.6,
-        max_border_s: float = 0.015,
-        max_width_hz: float = 12_000,
-        min_streak_s: float = 0.003,
-        window_s: float = 0.002048,
-        hop_s: float = 0.0005,
-        n_tapers: int = 6,
-        n_lifter: int = 3,
-    ):
-        self.threshold = threshold
-        self.min_freq_hz = min_freq_hz
-        self.max_freq_hz = max_freq_hz
-        self.min_duration_s = min_duration_s
-        self.max_duration_s = max_duration_s
-        self.min_gap_s = min_gap_s
-        self.border_threshold = border_threshold
-        self.max_border_s = max_border_s
-        self.max_width_hz = max_width_hz
-        self.min_streak_s = min_streak_s
-        self.window_s = window_s
-        self.hop_s = hop_s
-        self.n_tapers = n_tapers
-        self.n_lifter = n_lifter
-
-    def _grid(self, recording: Recording) -> FrameGrid:
+    def grid(self, recording: Recording) -> FrameGrid:
+        """Frames and bins at the rate of this recording; RecordingError where it is too low."""
         if self.threshold <= 0:
             raise ValueError(f"threshold = {self.threshold} must be above 0 noise deviations")
-        return frame_grid(
-            recording,
-            self.min_freq_hz,
-            self.max_freq_hz,
-            self.window_s,
-            self.hop_s,
-            self.n_tapers,
-            self.n_lifter,
-        )
+        band = self.min_freq_hz, self.max_freq_hz
+        return frame_grid(recording, *band, self.window_s, self.hop_s, self.n_tapers, self.n_lifter)
 
     def _regions(self, grid: FrameGrid) -> tuple[float, float, int]:
         return self.threshold, self.border_threshold, max(1, round(self.min_streak_s / grid.hop_s))
 
     def segment(self, recording: Recording) -> Calls:
         """Find, measure and cut out the calls of a recording."""
-        grid = self._grid(recording)
+        grid = self.grid(recording)
         found = search_frames(recording, grid, *self._regions(grid))
-        to_frames = 1 / grid.hop_s
         frames = join_frames(
             found,
-            min_gap=round(self.min_gap_s * to_frames),
-            min_duration=round(self.min_duration_s * to_frames),
-            max_border=round(self.max_border_s * to_frames),
+            min_gap=round(self.min_gap_s / grid.hop_s),
+            min_duration=round(self.min_duration_s / grid.hop_s),
+            max_border=round(self.max_border_s / grid.hop_s),
             max_width=self.max_width_hz / grid.bin_hz,
         )
-        frames = frames[np.diff(frames)[:, 0] <= self.max_duration_s * to_frames]
+        frames = frames[np.diff(frames)[:, 0] * grid.hop_s <= self.max_duration_s]
         # the first and the last frame stand for a hop each way
         times = (frames - np.array([1, 0])) * grid.hop_s
-        return self._cut(recording, grid, found.backgrounds, frames, times)
+        return self._calls(recording, grid, found, frames, times)
 
-    def measure(self, recording: Recording, onsets_s, offsets_s) -> Calls:
+    def measure(self, recording: Recording, onsets_s: Any, offsets_s: Any) -> Calls:
         """Measure and cut out calls whose onsets and offsets (seconds) are known."""
-        grid = self._grid(recording)
-        times = np.stack([np.asarray(onsets_s, float), np.asarray(offsets_s, float)], axis=1)
-        bad = (
-            (times[:, 1] <= times[:, 0])
-            | (times[:, 0] < 0)
-            | (times[:, 1] > recording.duration_s + 0.05)
-        )
-        if bad.any():
-            a, b = times[bad][0]
-            raise ValueError(
-                f"{recording.path.name}: a call from {a:.4f} s to {b:.4f} s is not inside the "
-                f"recording of {recording.duration_s:.4f} s; times count from the file's start"
-            )
+        grid, times = self.grid(recording), check_times(recording, onsets_s, offsets_s)
         frames = np.round(times / grid.hop_s + np.array([1, 0])).astype(int)
         frames[:, 1] = np.maximum(frames[:, 1], frames[:, 0] + 1)
         found = search_frames(recording, grid, *self._regions(grid))
-        return self._cut(recording, grid, found.backgrounds, frames, times)
+        return self._calls(recording, grid, found, frames, times)
 
-    def _cut(self, recording, grid, backgrounds, frames, times) -> Calls:
-        starts = [first for first, _ in backgrounds]
-        silence = Background(np.zeros(grid.high_bin - grid.low_bin + 1), 1.0)
-        cuts = []
-        for span in frames:
-            k = max(int(np.searchsorted(starts, span[0], side="right")) - 1, 0)
-            background = backgrounds[k][1] if backgrounds else silence
-            cuts.append(cut_call(recording, grid, background, span, *self._regions(grid)))
-        times = np.clip(times, 0, recording.duration_s)
-        table = call_table(recording, times, [measures for _, measures in cuts])
+    def _calls(self, recording, grid, found, frames, times) -> Calls:
+        patches, measures = cut_calls(
+            recording, grid, found.backgrounds, frames, self._regions(grid)
+        )
+        table = call_table(recording, np.clip(times, 0, recording.duration_s), measures)
         settings = {"name": type(self).__name__, **self.get_params()}
-        return Calls(table, [p for p, _ in cuts], (self.min_freq_hz, self.max_freq_hz), settings)
+        return Calls(table, patches, (self.min_freq_hz, self.max_freq_hz), settings)
 
 # %% ../nbs/02_segmentation.ipynb #5bf9de7e
 @dataclass
