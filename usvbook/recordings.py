@@ -322,7 +322,7 @@ def _look_up(path: Path) -> tuple[list[Path], list[str]]:
         faults = [f"{path}: no recordings found there; check path and endings"]
     return found, faults
 
-# %% ../nbs/00_recordings.ipynb #077d0916
+# %% ../nbs/00_recordings.ipynb #d40b2aef
 def find_recordings(
     paths: str | Path | Iterable[str | Path],  # files, folders (searched to the bottom), patterns
     report: Callable[[str], Any] | None = None,  # is told of each fault in one line; None: raise
@@ -345,8 +345,9 @@ def find_recordings(
     if not found:
         nothing = "no recordings were named; give files, folders or patterns"
         raise RecordingError("; ".join(faults) or nothing)
-    for line in faults if report else ():
-        report(line)
+    for line in faults:
+        if report is not None:
+            report(line)
     return sorted(found.values())
 
 # %% ../nbs/00_recordings.ipynb #de1cecfb
