@@ -63,7 +63,7 @@ def make_clusterer(
         n_jobs=n_jobs,
     )
 
-# %% ../nbs/08_repertoire.ipynb #c988d629
+# %% ../nbs/08_repertoire.ipynb #519f0547
 def check_enough(
     inlier: np.ndarray,  # (n,) bool
     similarity: np.ndarray,  # (n,) largest similarity of every call
@@ -78,7 +78,7 @@ def check_enough(
             "lower n_clusters or tau, set tau to None, or add recordings"
         )
 
-
+# %% ../nbs/08_repertoire.ipynb #9b278061
 def spread(
     part: Any,  # (m, m) sparse graph or (m, k) dense coordinates of the inliers, or None
     inlier: np.ndarray,  # (n,) bool, m of them true
@@ -228,7 +228,7 @@ def make_segmenter(
         )
     return SEGMENTERS[name](**settings)
 
-# %% ../nbs/08_repertoire.ipynb #8cf53f6f
+# %% ../nbs/08_repertoire.ipynb #b0b1561c
 FORMAT, VERSION = "usvbook repertoire", 1
 ARRAYS = ("labels_", "is_inlier_", "max_similarity_", "similarity_", "centroids_", "embedding_")
 GRAPHS = ("coef_", "affinity_matrix_")
@@ -237,7 +237,7 @@ GRAPHS = ("coef_", "affinity_matrix_")
 class RepertoireError(ValueError):
     """A repertoire file that cannot be used: which, why, and what to do."""
 
-
+# %% ../nbs/08_repertoire.ipynb #3718b8ca
 def save_repertoire(
     repertoire: Repertoire,  # fitted
     path: str | Path,  # ends in .npz
@@ -276,7 +276,7 @@ def save_repertoire(
         raise
     return path
 
-# %% ../nbs/08_repertoire.ipynb #36951b90
+# %% ../nbs/08_repertoire.ipynb #446825c9
 def read_head(
     file: Any,  # an open npz
 ) -> dict[str, Any]:
@@ -291,7 +291,7 @@ def read_head(
         raise ValueError(f"it has unknown parameters: {', '.join(sorted(wrong))}")
     return head
 
-
+# %% ../nbs/08_repertoire.ipynb #18576b03
 def load_repertoire(
     path: str | Path,
 ) -> Repertoire:
