@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 from sklearn.linear_model import Lasso, orthogonal_mp_gram
 
-from usvbook.ssc import certificate, gram, self_expression
+from usvbook.self_expression import certificate, gram, self_expression
 
 
 def pictures(n: int, n_shapes: int = 46, noise: float = 0.02, seed: int = 0) -> np.ndarray:

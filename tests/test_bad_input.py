@@ -214,7 +214,7 @@ def gone_after_detection(path="bad.wav"):
 @contextlib.contextmanager
 def disk_full():
     def write(*given, **named):
-        raise OSError(28, "No space left on device", "calls.csv")
+        raise OSError(28, "No space left on device")
 
     with mock.patch.object(pd.DataFrame, "to_csv", write):
         yield
@@ -275,7 +275,7 @@ OTHERS = [
     Case("truncated WAV", cut("bad.wav", 0.5), "detect bad.wav -o calls.csv", 0,
          ("bad.wav", "header promises 4 s", "samples that are there are used"), "calls.csv"),
     Case("heavily clipped", sound("bad.wav", clipped), "detect bad.wav -o calls.csv", 0,
-         ("calls.csv",), "calls.csv"),
+         ("24 calls",), "calls.csv"),
     Case("no such channel", nothing, "detect song.flac --channel 2 -o calls.csv", 1,
          ("song.flac", "no channel 2", "choose channel=0 or 'mean'")),
     Case("channel is no number", nothing, "detect song.flac --channel left -o calls.csv", 1,
@@ -300,7 +300,7 @@ OTHERS = [
          "detect bad.wav song.flac -o calls.csv", 0, ("bad.wav", "no such file", "check the path"),
          "calls.csv", lambda: while_read(Path.unlink)),
     Case("file cut while it is read", sound("bad.wav", calls(20)),
-         "detect bad.wav song.flac -o calls.csv", 0, ("bad.wav", "has changed", "wait until"),
+         "detect bad.wav song.flac -o calls.csv", 0, ("bad.wav", "ends early", "wait until"),
          "calls.csv", lambda: while_read(shorten)),
     Case("file gone before the figures", sound("bad.wav", calls(20)),
          SOME_CALLS + " --n-clusters 2 --method kmeans --tau none", 0,
@@ -328,7 +328,7 @@ OTHERS = [
     Case("output in a file", nothing, "build song.flac -o song.flac/out", 1,
          ("song.flac/out", "cannot be written", "choose another place")),
     Case("output is a file", text("out", "mine"), "build song.flac -o out", 1,
-         ("out", "exists", "choose another name")),
+         ("out", "is a file", "choose another name")),
     Case("output is a file, --force", text("out", "mine"), "build song.flac -o out --force", 1,
          ("out", "is a file", "choose another name")),
     Case("table is a folder", existing("calls.csv"), "detect song.flac -o calls.csv --force", 1,
@@ -338,7 +338,7 @@ OTHERS = [
     Case("table exists", text("calls.csv", "mine"), "detect song.flac -o calls.csv", 1,
          ("calls.csv", "exists", "--force")),
     Case("disk full", nothing, "detect song.flac -o calls.csv", 1,
-         ("calls.csv", "No space left", "free"), meanwhile=disk_full),
+         ("calls.csv", "No space left", "make room"), meanwhile=disk_full),
     Case("no repertoire file", nothing, "assign song.npz song.flac -o out", 1,
          ("song.npz", "no such file", "check the path")),
     Case("repertoire is a folder", existing("song.npz"), "assign song.npz song.flac -o out", 1,
@@ -358,9 +358,9 @@ OTHERS = [
     Case("newer repertoire", newer, "assign song.npz song.flac -o out", 1,
          ("song.npz", "version 99", "newer usvbook")),
     Case("repertoire of vectors", repertoire(segmenter_={}), "assign song.npz song.flac -o out", 1,
-         ("song.npz", "segmenter", "build")),
+         ("song.npz", "made from vectors", "build")),
     Case("unknown segmenter", repertoire(segmenter_={"name": "New"}),
-         "assign song.npz song.flac -o out", 1, ("song.npz", "'New'", "known are")),
+         "assign song.npz song.flac -o out", 1, ("song.npz", "'New'", "update usvbook")),
     Case("no configuration", nothing, "build song.flac -o out --config lab.toml", 1,
          ("lab.toml", "cannot be read", "check --config")),
     Case("configuration is no TOML", text("lab.toml", "tau: 1"),
@@ -429,7 +429,7 @@ def play(case, folder, song):
         for path in [p for p in folder.rglob("*") if p.is_dir()]:
             path.chmod(0o755)  # so that the folder can be looked at, and removed
         after = state(folder)
-    left = {path.parts[0] for path in after if after[path] != before.get(path)}
+        left = {path.parts[0] for path in after if after[path] != before.get(path)}
     return Outcome(code, [line for line in said.splitlines() if line.strip()], left)
 
 
@@ -450,7 +450,7 @@ def test_bad_input(case, tmp_path, song):
     assert all(word in line for word in case.words), said
     assert line.startswith("usvbook: ") == (code != 0)
     assert code == 0 or line == lines[-1]
-    assert left == {case.leaves} - {""}
+    assert left - {"bad.wav"} == {case.leaves} - {""}
     if "beside a good one" in case.name:
         assert len(pd.read_csv(tmp_path / "calls.csv")) == 24
 

@@ -6,9 +6,10 @@
 __all__ = ['multitaper_power', 'lifted_level', 'FrameGrid', 'frame_grid', 'LevelBlock', 'block_level', 'level_blocks',
            'Background', 'estimate_background', 'with_background', 'lit_regions', 'peak_width', 'ActiveFrames',
            'join_frames', 'search_frames', 'cut_call', 'cut_calls', 'check_times', 'MultitaperSegmenter', 'Segmented',
-           'segment_recordings', 'CALL_COLUMNS', 'Calls', 'Matching', 'match_calls', 'match_recordings', 'true_labels']
+           'segment_recordings', 'MEASURES', 'CALL_COLUMNS', 'Calls', 'Matching', 'match_calls', 'match_recordings',
+           'true_labels']
 
-# %% ../nbs/02_segmentation.ipynb #db4161a7
+# %% ../nbs/02_segmentation.ipynb #585c0009
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from sklearn.base import BaseEstimator
 
 from usvbook.calls import (
     CALL_COLUMNS,
+    MEASURES,
     Calls,
     Matching,
     call_table,
@@ -34,8 +36,8 @@ from usvbook.calls import (
 )
 from .recordings import Recording, RecordingError
 
-# %% ../nbs/02_segmentation.ipynb #900f6d5f
-_all_ = [CALL_COLUMNS, Calls, Matching, match_calls, match_recordings, true_labels]
+# %% ../nbs/02_segmentation.ipynb #b65994a4
+_all_ = [MEASURES, CALL_COLUMNS, Calls, Matching, match_calls, match_recordings, true_labels]
 
 # %% ../nbs/02_segmentation.ipynb #e2624593
 def multitaper_power(
