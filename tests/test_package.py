@@ -148,6 +148,14 @@ def test_import_checker_sees_every_form():
     assert imported_modules(code) == {"ssc", "figures", "cli"}
 
 
+def test_equations_1_to_4_are_in_one_module():
+    """Who looks for the paper's Section 2 finds it in usvbook.ssc, whichever room made it."""
+    from usvbook import self_expression, ssc
+
+    assert {"self_expression", "certificate", "Certificate", "affinity"} <= set(ssc.__all__)
+    assert ssc.self_expression is self_expression.self_expression
+
+
 # ------------------------------------------------------------------------------ light to import
 
 LOADED = "import sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
