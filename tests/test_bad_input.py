@@ -154,6 +154,16 @@ def pickled(folder):
     np.savez(folder / "song.npz", head=np.array([{"a": 1}], dtype=object))
 
 
+def headless(folder):
+    """All is there but the settings of the segmenter."""
+    repertoire()(folder)
+    with np.load(folder / "song.npz") as file:
+        arrays = dict(file)
+    head = json.loads(str(arrays.pop("head")))
+    del head["segmenter"]
+    np.savez(folder / "song.npz", head=np.array(json.dumps(head)), **arrays)
+
+
 def existing(name):
     def make(folder):
         (folder / name).mkdir()
@@ -316,6 +326,8 @@ OTHERS = [
          ("24 calls", "60 units", "lower n_clusters")),
     Case("all calls outliers", nothing, "build song.flac -o out --tau 1.1", 1,
          ("0 of 24 calls", "tau = 1.1", "lower n_clusters or tau")),
+    Case("two calls unlike each other", sound("bad.wav", calls(2)),
+         SOME_CALLS + " --tau none --n-clusters 2", 1, ("2 calls", "no unit", "lower lam")),
     Case("duplicate calls", twice, SOME_CALLS + " --n-clusters 4", 0, ("report",), "out"),
     Case("the same file twice", nothing, "detect song.flac ./song.flac -o calls.csv", 0,
          ("24 calls",), "calls.csv"),
@@ -358,7 +370,9 @@ OTHERS = [
     Case("newer repertoire", newer, "assign song.npz song.flac -o out", 1,
          ("song.npz", "version 99", "newer usvbook")),
     Case("repertoire of vectors", repertoire(segmenter_={}), "assign song.npz song.flac -o out", 1,
-         ("song.npz", "made from vectors", "build")),
+         ("song.npz", "segmenter", "build it again")),
+    Case("repertoire without settings", headless, "assign song.npz song.flac -o out", 1,
+         ("song.npz", "lacks segmenter", "build it again")),
     Case("unknown segmenter", repertoire(segmenter_={"name": "New"}),
          "assign song.npz song.flac -o out", 1, ("song.npz", "'New'", "update usvbook")),
     Case("no configuration", nothing, "build song.flac -o out --config lab.toml", 1,
@@ -376,6 +390,10 @@ OTHERS = [
          ("segmenter", "'ear'", "choose multitaper or mupet")),
     Case("band upside down", nothing, "detect song.flac -o calls.csv --min-freq-hz 130000", 1,
          ("min_freq_hz = 130000", "no band", "lower min_freq_hz")),
+    Case("no tapers", nothing, "detect song.flac -o calls.csv --n-tapers 0", 1,
+         ("n_tapers = 0", "between 1 and")),
+    Case("threshold is no number", nothing, "detect song.flac -o calls.csv --threshold nan", 1,
+         ("threshold = nan", "must be above")),
     Case("no clusters", nothing, "build song.flac -o out --n-clusters 0", 1,
          ("n_clusters", "0")),
 ]  # fmt: skip
