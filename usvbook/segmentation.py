@@ -36,7 +36,7 @@ from usvbook.calls import (
 )
 from .recordings import Recording, RecordingError
 
-# %% ../nbs/02_segmentation.ipynb #b65994a4
+# %% ../nbs/02_segmentation.ipynb #dab50d56
 _all_ = [MEASURES, CALL_COLUMNS, Calls, Matching, match_calls, match_recordings, true_labels]
 
 # %% ../nbs/02_segmentation.ipynb #e2624593
@@ -269,12 +269,13 @@ def peak_width(
     left = np.where(below & (columns < peak[:, None]), columns, -1).max(axis=1)
     return right - left - 1
 
-# %% ../nbs/02_segmentation.ipynb #b03bbdc9
+# %% ../nbs/02_segmentation.ipynb #b8dc4c2d
 class ActiveFrames(NamedTuple):
     """What the search keeps of a recording: numbers of the frames with calls."""
 
     active: np.ndarray  # (n,) int frame numbers with a core
     width: np.ndarray  # (n,) int bins, width of the peak in them
+    height: np.ndarray  # (n,) height of the core in them, in thresholds
     lit: np.ndarray  # (m,) int frame numbers with lit pixels
     backgrounds: list[tuple[int, Background]]  # first frame of a block, background from there
 
@@ -282,7 +283,7 @@ class ActiveFrames(NamedTuple):
 def join_frames(
     found: ActiveFrames,
     min_gap: int,  # frames between two calls
-    min_duration: int,  # frames of a call
+    min_duration: float,  # frames of a call at the threshold
     max_border: int,  # frames that a border may move
     max_width: float,  # bins
 ) -> np.ndarray:  # (n_calls, 2) int: first frame, frame after the last
@@ -294,7 +295,8 @@ def join_frames(
     first, last = np.r_[0, breaks + 1], np.r_[breaks, len(active) - 1]
     width = np.array([np.median(found.width[a : b + 1]) for a, b in zip(first, last, strict=True)])
     start, stop = active[first], active[last] + 1
-    keep = (stop - start >= min_duration) & (width <= max_width)
+    evidence = np.add.reduceat(found.height, first)
+    keep = (evidence >= min_duration) & (width <= max_width)
     start, stop = start[keep], stop[keep]
     # runs of lit frames, and the run that holds each border
     cuts = np.flatnonzero(np.diff(found.lit) > 1)
@@ -311,7 +313,7 @@ def join_frames(
         right[:-1] = np.minimum(right[:-1], middle)
     return np.stack([left, right], axis=1)
 
-# %% ../nbs/02_segmentation.ipynb #a68b61b0
+# %% ../nbs/02_segmentation.ipynb #f3ba5d8c
 def search_frames(
     recording: Recording,
     grid: FrameGrid,
@@ -322,6 +324,7 @@ def search_frames(
     """Walk through a recording once and note the frames with calls."""
     actives: list[np.ndarray] = []
     widths: list[np.ndarray] = []
+    heights: list[np.ndarray] = []
     lits: list[np.ndarray] = []
     backgrounds: list[tuple[int, Background]] = []
     blocks = level_blocks(recording, grid)
@@ -338,10 +341,14 @@ def search_frames(
         rows = rows[(rows >= block.core.start) & (rows < block.core.stop)]
         actives.append(rows + block.first)
         widths.append(peak_width(level[rows]))
+        height = np.where(core[rows], level[rows], 0).max(axis=1)
+        heights.append(height / (background.sigma * threshold))
         rows = np.flatnonzero(touched.any(axis=1))
         lits.append(rows[(rows >= block.core.start) & (rows < block.core.stop)] + block.first)
-    active, width, lit = (np.concatenate(a or [np.zeros(0, int)]) for a in (actives, widths, lits))
-    return ActiveFrames(active, width, lit, backgrounds)
+    frames, width, height, lit_frames = (
+        np.concatenate([np.zeros(0, int), *parts]) for parts in (actives, widths, heights, lits)
+    )
+    return ActiveFrames(frames, width, height, lit_frames, backgrounds)
 
 # %% ../nbs/02_segmentation.ipynb #41a1712e
 def cut_call(
@@ -409,20 +416,20 @@ def check_times(
         )
     return times
 
-# %% ../nbs/02_segmentation.ipynb #70f7a591
+# %% ../nbs/02_segmentation.ipynb #e5aff24e
 @dataclass(repr=False, eq=False)
 class MultitaperSegmenter(BaseEstimator):
     """Finds calls as connected ridges of a multitaper spectrogram above the background."""
 
-    threshold: float = 3.3  # sensitivity, in noise deviations; lower finds fainter calls
+    threshold: float = 3.4  # sensitivity, in noise deviations; lower finds fainter calls
     min_freq_hz: float = 35_000  # search band, lower edge
     max_freq_hz: float = 120_000  # search band, upper edge
-    min_duration_s: float = 0.006  # shorter finds are dropped
+    min_duration_s: float = 0.0085  # of a call at the threshold; a louder one may be shorter
     max_duration_s: float = 0.5  # longer finds are dropped
-    min_gap_s: float = 0.015  # pieces closer than this are one call
+    min_gap_s: float = 0.018  # pieces closer than this are one call
     border_threshold: float = 2.6  # borders move out along pixels above this, in deviations
     max_border_s: float = 0.015  # how far borders may move out
-    max_width_hz: float = 12_000  # finds with a wider peak (median over frames) are noise bursts
+    max_width_hz: float = 13_500  # finds with a wider peak (median over frames) are noise bursts
     min_streak_s: float = 0.003  # how long strong pixels must hang together
     window_s: float = 0.002048  # length of a frame
     hop_s: float = 0.0005  # from frame to frame
@@ -446,7 +453,7 @@ class MultitaperSegmenter(BaseEstimator):
         frames = join_frames(
             found,
             min_gap=round(self.min_gap_s / grid.hop_s),
-            min_duration=round(self.min_duration_s / grid.hop_s),
+            min_duration=self.min_duration_s / grid.hop_s,
             max_border=round(self.max_border_s / grid.hop_s),
             max_width=self.max_width_hz / grid.bin_hz,
         )
