@@ -8,11 +8,12 @@ __all__ = ['CHUNK_S', 'WINDOW_S', 'SHIFT_S', 'N_FFT', 'N_BINS', 'HIGH_PASS_HZ', 
            'FilterBank', 'filter_bank', 'band_pass', 'frame_samples', 'frame_power', 'log_gammatone',
            'smooth_recursive', 'moving_average', 'noise_model', 'Frames', 'relative_frames', 'activity', 'runs', 'Run',
            'merge_runs', 'call_statistics', 'resampled_length', 'read_resampled', 'Candidate', 'stream_frames',
-           'stream_candidates', 'compat_chunk', 'isolated_frames', 'compat_candidates', 'MupetSegmenter',
-           'settings_bank', 'is_kept', 'mupet_statistics', 'segment_recording']
+           'stream_candidates', 'compat_chunk', 'isolated_frames', 'compat_candidates', 'MupetSegmenter', 'is_kept',
+           'settings_bank', 'mupet_statistics', 'segment_recording']
 
-# %% ../nbs/02a_mupet.ipynb #8115edc9
+# %% ../nbs/02a_mupet.ipynb #b42709be
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, gcd
 from typing import Any, Literal, NamedTuple
@@ -24,10 +25,11 @@ import scipy.signal
 from sklearn.base import BaseEstimator
 from tqdm.auto import tqdm
 
+from .calls import MEASURES, Calls, call_table
 from .recordings import Recording, RecordingError
-from .segmentation import MEASURES, Calls, MultitaperSegmenter, call_table
+from .segmentation import MultitaperSegmenter
 
-# %% ../nbs/02a_mupet.ipynb #4a707fd7
+# %% ../nbs/02a_mupet.ipynb #04186b37
 CHUNK_S = 10.0  # length of the pieces in which a recording is analysed
 WINDOW_S, SHIFT_S = 0.002, 0.0016  # length of a frame, distance of two frames
 N_FFT, N_BINS = 1024, 512  # points of the Fourier transform, bins kept
@@ -37,7 +39,7 @@ GAMMATONE_FLOOR, MASK_FLOOR = 1e-3, 0.1  # smallest power in a channel, and in t
 MEMBER_WEIGHT = 0.15  # a bin belongs to a channel above this weight
 LOWEST_RATE_HZ = 90_000  # recordings below this rate are refused
 
-# %% ../nbs/02a_mupet.ipynb #79c20797
+
 def centre_frequencies(
     n_filters: int = 64,  # channels
     samplerate_hz: float = 250_000,  # sampling rate of the analysis
@@ -491,60 +493,42 @@ def compat_candidates(
         first = end - floor((len(x) - advance) / rate * source_rate)
         counter += counted
 
-# %% ../nbs/02a_mupet.ipynb #bef90da8
+# %% ../nbs/02a_mupet.ipynb #8ed7b274
+@dataclass(repr=False, eq=False)
 class MupetSegmenter(BaseEstimator):
-    """The detector of MUPET 2.1 (Van Segbroeck et al., Neuron 2017), corrected or as published.
+    """The detector of MUPET 2.1 (Van Segbroeck et al., Neuron 2017), corrected or as published."""
 
-    - `noise_reduction`: deviations by which a cell must exceed the noise (`noise-reduction`)
-    - `min_duration_s`, `max_duration_s`: limits of the duration after noise reduction
-      (`minimum-syllable-duration`, `maximum-syllable-duration`)
-    - `min_energy_db`, `min_peak_db`: least total energy and peak, in decibels of unnormalised
-      Fourier power (`minimum-syllable-total-energy`, `minimum-syllable-peak-amplitude`)
-    - `min_gap_s`: stretches closer than this are one call (`minimum-syllable-distance`)
-    - `samplerate_hz`: rate of the analysis, 90 to 300 kHz (`sample-frequency`)
-    - `min_freq_hz`, `max_freq_hz`: band in which calls are looked for (`minimum-usv-frequency`,
-      `maximum-usv-frequency`)
-    - `n_filters`: gammatone channels, 32 to 256 (`number-filterbank-filters`)
-    - `filterbank`: `"sigmoid"` or `"linear"` (`filterbank-type` 0 or 1)
-    - `denoise`: strike out what is loud below the band (a tick box in MUPET, off)
-    - `compat`: with clock, frequencies and borders of version 2.1
-    """
-
-    def __init__(
-        self,
-        noise_reduction: float = 5.0,
-        min_duration_s: float = 0.008,
-        max_duration_s: float = 0.2,
-        min_energy_db: float = -15.0,
-        min_peak_db: float = -25.0,
-        min_gap_s: float = 0.005,
-        samplerate_hz: int = 250_000,
-        min_freq_hz: float = 35_000,
-        max_freq_hz: float = 110_000,
-        n_filters: int = 64,
-        filterbank: Literal["sigmoid", "linear"] = "sigmoid",
-        denoise: bool = False,
-        compat: bool = False,
-    ) -> None:
-        self.noise_reduction = noise_reduction
-        self.min_duration_s = min_duration_s
-        self.max_duration_s = max_duration_s
-        self.min_energy_db = min_energy_db
-        self.min_peak_db = min_peak_db
-        self.min_gap_s = min_gap_s
-        self.samplerate_hz = samplerate_hz
-        self.min_freq_hz = min_freq_hz
-        self.max_freq_hz = max_freq_hz
-        self.n_filters = n_filters
-        self.filterbank = filterbank
-        self.denoise = denoise
-        self.compat = compat
+    noise_reduction: float = 5.0  # deviations by which a cell must exceed the noise
+    min_duration_s: float = 0.008  # least duration after noise reduction
+    max_duration_s: float = 0.2  # greatest duration after noise reduction
+    min_energy_db: float = -15.0  # least total energy, decibels of unnormalised Fourier power
+    min_peak_db: float = -25.0  # least peak, in the same decibels
+    min_gap_s: float = 0.005  # stretches closer than this are one call
+    samplerate_hz: int = 250_000  # rate of the analysis, 90 to 300 kHz
+    min_freq_hz: float = 35_000  # band in which calls are looked for, lower border
+    max_freq_hz: float = 110_000  # upper border
+    n_filters: int = 64  # gammatone channels, 32 to 256
+    filterbank: Literal["sigmoid", "linear"] = "sigmoid"  # spacing of the channels
+    denoise: bool = False  # strike out what is loud below the band
+    compat: bool = False  # with clock, frequencies and borders of version 2.1
 
     def segment(self, recording: Recording, progress: bool = False) -> Calls:
         "Calls of a recording, with shared measures, MUPET's own as `mupet_*`, and pictures."
         return segment_recording(recording, self, progress)
 
-# %% ../nbs/02a_mupet.ipynb #9a1f37a5
+
+def is_kept(
+    found: dict[str, float],  # what `call_statistics` gives
+    segmenter: MupetSegmenter,  # with which limits
+) -> bool:
+    "Does a call stay: loud enough in total and at its peak, neither too short nor too long?"
+    return (
+        found["total_energy_db"] > segmenter.min_energy_db
+        and found["peak_db"] > segmenter.min_peak_db
+        and segmenter.min_duration_s <= found["clean_duration_s"] <= segmenter.max_duration_s
+    )
+
+# %% ../nbs/02a_mupet.ipynb #b6ae835c
 def settings_bank(
     segmenter: MupetSegmenter,  # whose settings to use
 ) -> FilterBank:
@@ -578,18 +562,6 @@ def settings_bank(
             "raise samplerate_hz or use filterbank='linear'"
         )
     return bank
-
-
-def is_kept(
-    found: dict[str, float],  # what `call_statistics` gives
-    segmenter: MupetSegmenter,  # with which limits
-) -> bool:
-    "Does a call stay: loud enough in total and at its peak, neither too short nor too long?"
-    return (
-        found["total_energy_db"] > segmenter.min_energy_db
-        and found["peak_db"] > segmenter.min_peak_db
-        and segmenter.min_duration_s <= found["clean_duration_s"] <= segmenter.max_duration_s
-    )
 
 # %% ../nbs/02a_mupet.ipynb #5fa626f6
 STATISTICS = (
