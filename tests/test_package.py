@@ -159,25 +159,39 @@ def test_equations_1_to_4_are_in_one_module():
 # ------------------------------------------------------------------------------ light to import
 
 LOADED = "import sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+HEAVY = {"torch", "matplotlib", "ipywidgets", "dask"}
+HEAVY |= {"numpy", "scipy", "pandas", "sklearn", "numba", "joblib", "soundfile"}
+HELP = "import sys; sys.argv = ['usvbook', '--help']; from usvbook.cli import main; main()"
 
 
-def test_import_loads_neither_torch_nor_matplotlib():
+def test_import_loads_nothing_heavy():
     loaded = run("-c", f"import usvbook; {LOADED}").split()
-    assert not {"torch", "matplotlib", "ipywidgets", "dask"} & set(loaded)
+    assert "usvbook" in loaded
+    assert not HEAVY & set(loaded)
 
 
-@pytest.mark.skipif("cli" not in ROOMS, reason="the command line is not written yet")
-def test_help_loads_neither_torch_nor_matplotlib():
-    code = (
-        "import sys, atexit; atexit.register(lambda: print('LOADED', "
-        "*sorted({m.split('.')[0] for m in sys.modules}))); sys.argv = ['usvbook', '--help'];"
-        "from usvbook.cli import main; main()"
-    )
-    printed = run("-c", code)
+def test_help_loads_nothing_heavy():
+    told = "print('LOADED', *sorted({m.split('.')[0] for m in sys.modules}))"
+    printed = run("-c", f"import sys, atexit; atexit.register(lambda: {told}); {HELP}")
     assert "Usage" in printed
     loaded = printed.rpartition("LOADED")[2].split()
     assert "usvbook" in loaded
-    assert not {"torch", "matplotlib", "ipywidgets", "dask"} & set(loaded)
+    assert not HEAVY & set(loaded)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the times of child processes are not told")
+@pytest.mark.parametrize("code", ["import usvbook", HELP], ids=["import", "help"])
+def test_starts_in_half_a_second(code):
+    """Of a processor's time, which others who use the machine do not change."""
+
+    def seconds():
+        before = os.times()
+        run("-c", code)
+        after = os.times()
+        user, system = after.children_user, after.children_system
+        return user + system - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(3)) < 0.5
 
 
 # ------------------------------------------------------------------------------------ the wheel
