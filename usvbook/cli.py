@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'SETTINGS', 'NULLABLE', 'FILES', 'app', 'RECORDINGS', 'FORCE', 'JOBS', 'CHANNEL',
-           'CONFIG', 'SEGMENTER', 'Setting', 'maybe_float', 'with_settings', 'read_settings', 'make_segmenter',
+           'CONFIG', 'SEGMENTER', 'Setting', 'with_settings', 'read_toml', 'read_settings', 'make_segmenter',
            'make_repertoire', 'results_folder', 'files_of_run', 'write_table', 'sha256', 'versions', 'Watch',
            'write_run', 'detect_calls', 'draw_figures', 'draw_calls', 'build_repertoire', 'write_results',
            'assign_recordings', 'run_demo', 'one_line', 'join_settings', 'detect', 'build', 'assign', 'demo',
@@ -28,7 +28,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-# %% ../nbs/13_cli.ipynb #40f7f7c1
+# %% ../nbs/13_cli.ipynb #b443964f
 class Setting(NamedTuple):
     """One parameter as an option."""
 
@@ -37,23 +37,18 @@ class Setting(NamedTuple):
     help: str
     default: str  # as the help shows it
 
-
-def maybe_float(text: Any) -> float | None:
-    """A number, or None for "none"."""
-    return None if str(text).lower() == "none" else float(text)
-
-
+# %% ../nbs/13_cli.ipynb #3b09c655
 BOTH, OURS, MUPET, UNITS = "Detection", "Detection, multitaper", "Detection, mupet", "Repertoire"
 SETTINGS = {
     "min_freq_hz": Setting(float, BOTH, "lower edge of the search band", "35000"),
     "max_freq_hz": Setting(float, BOTH, "upper edge of the search band", "120000; mupet 110000"),
-    "min_duration_s": Setting(float, BOTH, "shorter calls are dropped", "0.006; mupet 0.008"),
+    "min_duration_s": Setting(float, BOTH, "shorter calls are dropped", "0.0085; mupet 0.008"),
     "max_duration_s": Setting(float, BOTH, "longer calls are dropped", "0.5; mupet 0.2"),
-    "min_gap_s": Setting(float, BOTH, "closer pieces are one call", "0.015; mupet 0.005"),
-    "threshold": Setting(float, OURS, "sensitivity in noise deviations; lower finds more", "3.3"),
+    "min_gap_s": Setting(float, BOTH, "closer pieces are one call", "0.018; mupet 0.005"),
+    "threshold": Setting(float, OURS, "sensitivity in noise deviations; lower finds more", "3.4"),
     "border_threshold": Setting(float, OURS, "borders move out along pixels above", "2.6"),
     "max_border_s": Setting(float, OURS, "how far borders may move out", "0.015"),
-    "max_width_hz": Setting(float, OURS, "wider finds are noise bursts", "12000"),
+    "max_width_hz": Setting(float, OURS, "wider finds are noise bursts", "13500"),
     "min_streak_s": Setting(float, OURS, "how long strong pixels must hang together", "0.003"),
     "window_s": Setting(float, OURS, "length of a frame", "0.002048"),
     "hop_s": Setting(float, OURS, "from frame to frame", "0.0005"),
@@ -116,25 +111,26 @@ def with_settings(*owners: str) -> Callable[[Callable], Callable]:
 
     return decorate
 
-# %% ../nbs/13_cli.ipynb #dac274cc
+# %% ../nbs/13_cli.ipynb #4f68b082
+def read_toml(
+    config: Path,
+) -> dict[str, Any]:
+    """What a TOML file holds; ValueError, one line, where it cannot be read."""
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{config}: cannot be read ({error.strerror}); check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{config}: is not TOML ({error}); write lines like tau = 0.8") from None
+
+# %% ../nbs/13_cli.ipynb #3e02637e
 def read_settings(
     given: dict[str, Any],  # from the command line
     config: Path | None = None,  # TOML file
     owners: tuple[str, ...] = (BOTH, OURS, MUPET, UNITS),
 ) -> dict[str, Any]:
     """Settings from file and command line, which wins; ValueError for a wrong name or kind."""
-    settings: dict[str, Any] = {}
-    if config is not None:
-        try:
-            settings = tomllib.loads(config.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(
-                f"{config}: cannot be read ({error.strerror}); check --config"
-            ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{config}: is not TOML ({error}); write lines like tau = 0.8"
-            ) from None
+    settings = {} if config is None else read_toml(config)
     allowed = {*(n for n, s in SETTINGS.items() if s.owner in owners), "segmenter", "channel"}
     for name in settings:
         if name not in allowed:
@@ -157,7 +153,7 @@ def read_settings(
             ) from None
     return settings
 
-# %% ../nbs/13_cli.ipynb #f15823a0
+# %% ../nbs/13_cli.ipynb #fbeca9c0
 def make_segmenter(
     settings: dict[str, Any],  # read by read_settings
 ) -> Any:
@@ -176,7 +172,7 @@ def make_segmenter(
     own = {n: v for n, v in settings.items() if n in SETTINGS and SETTINGS[n].owner in owners}
     return (MultitaperSegmenter if name == "multitaper" else MupetSegmenter)(**own)
 
-
+# %% ../nbs/13_cli.ipynb #2c738e9b
 def make_repertoire(
     settings: dict[str, Any],
     n_calls: int,
@@ -194,7 +190,7 @@ def make_repertoire(
         repertoire.set_params(n_clusters=enough)
     return repertoire, remark
 
-# %% ../nbs/13_cli.ipynb #b411ef19
+# %% ../nbs/13_cli.ipynb #0034783c
 @contextmanager
 def results_folder(
     out: Path,  # the folder that will hold the results
@@ -227,7 +223,7 @@ def results_folder(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
-
+# %% ../nbs/13_cli.ipynb #8051e099
 def files_of_run(
     out: Path,
 ) -> list[Path]:
@@ -281,7 +277,7 @@ def versions() -> dict[str, str]:
     )
     return {"python": python_version(), "platform": platform()} | {n: version(n) for n in names}
 
-# %% ../nbs/13_cli.ipynb #688b9085
+# %% ../nbs/13_cli.ipynb #0f421f8b
 class Watch:
     """Seconds that the steps of a run took, and what they warned of."""
 
@@ -309,7 +305,7 @@ class Watch:
         self.remarks.append(" ".join(text.split()))
         typer.echo(f"note: {self.remarks[-1]}", err=True)
 
-
+# %% ../nbs/13_cli.ipynb #e8600db0
 def write_run(
     folder: Path,
     watch: Watch,
@@ -374,7 +370,7 @@ def detect_calls(
     )
     return done
 
-# %% ../nbs/13_cli.ipynb #4d6bcab1
+# %% ../nbs/13_cli.ipynb #55ce8195
 def draw_figures(
     folder: Path,  # gets figures/*.png
     repertoire: Any,  # fitted
@@ -416,7 +412,7 @@ def draw_figures(
     }
     return paths
 
-
+# %% ../nbs/13_cli.ipynb #a478cd81
 def draw_calls(table: Any, ax: Any = None) -> Any:
     """The two seconds with most calls, with their units."""
     from usvbook import figures
@@ -600,7 +596,7 @@ def run_demo(
     known = agreement(classes, table["unit"].to_numpy())
     return {"precision": found.precision, "recall": found.recall, "f1": found.f1} | known
 
-# %% ../nbs/13_cli.ipynb #11f650a7
+# %% ../nbs/13_cli.ipynb #fb636084
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -620,7 +616,7 @@ SEGMENTER = Annotated[
     str | None, typer.Option("--segmenter", help="multitaper or mupet  \\[default: multitaper]")
 ]
 
-
+# %% ../nbs/13_cli.ipynb #7cbffcd6
 @contextmanager
 def one_line() -> Iterator[None]:
     """End the program with one line where a fault is the user's or the world's to mend."""
@@ -642,7 +638,7 @@ def join_settings(
     """Settings of a command: file, options, and the two that are no estimator's."""
     return read_settings(settings | {n: v for n, v in more.items() if v is not None}, config)
 
-# %% ../nbs/13_cli.ipynb #631013b1
+# %% ../nbs/13_cli.ipynb #90079adc
 @app.command()
 @with_settings(BOTH, OURS, MUPET)
 def detect(
@@ -675,7 +671,7 @@ def detect(
             beside.unlink(missing_ok=True)
         typer.echo(f"calls: {out}")
 
-
+# %% ../nbs/13_cli.ipynb #8fa51242
 @app.command()
 @with_settings(BOTH, OURS, MUPET, UNITS)
 def build(
@@ -703,7 +699,7 @@ def build(
         typer.echo(f"calls:   {out / 'calls.csv'}")
         typer.echo(f"next:    usvbook assign {out / 'repertoire.npz'} NEW_RECORDINGS -o NEW_FOLDER")
 
-# %% ../nbs/13_cli.ipynb #919a7512
+# %% ../nbs/13_cli.ipynb #6afe8c8c
 @app.command()
 def assign(
     repertoire: Annotated[Path, typer.Argument(help="repertoire.npz of a results folder")],
@@ -719,7 +715,7 @@ def assign(
         typer.echo(f"calls:   {out / 'calls.csv'} ({len(table)} calls)")
         typer.echo(f"report:  {out / 'report.html'}")
 
-
+# %% ../nbs/13_cli.ipynb #d49255c8
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")] = Path(
@@ -744,7 +740,7 @@ def demo(
         for name, text in places.items():
             typer.echo(f"  {out.as_posix()}/{name:24}{text}")
 
-
+# %% ../nbs/13_cli.ipynb #948a2161
 def show_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
