@@ -78,7 +78,7 @@ def promised_samples(
             missing = max(missing, int(said) - int(held))
     return info.frames - (-missing // (sample_bytes * info.channels))  # rounded up
 
-# %% ../nbs/00_recordings.ipynb #a45a68d1
+# %% ../nbs/00_recordings.ipynb #e712fed8
 def _fault(error: Exception) -> str:
     "What libsndfile found wrong, as a phrase."
     return getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
@@ -112,7 +112,7 @@ def _warn_if_cut(path: Path, info: Any) -> None:
             stacklevel=3,
         )
 
-
+# %% ../nbs/00_recordings.ipynb #9d0a7c8d
 def _check_channel(path: Path, channel: Any, n_channels: int) -> int | Literal["mean"]:
     "`channel` as int or `'mean'`; `RecordingError` if the file has no such channel."
     if isinstance(channel, str) and channel == "mean":
@@ -125,37 +125,21 @@ def _check_channel(path: Path, channel: Any, n_channels: int) -> int | Literal["
         f"choose {choice} or 'mean'"
     )
 
-# %% ../nbs/00_recordings.ipynb #0116a4ec
+# %% ../nbs/00_recordings.ipynb #8f1eeaf3
 class Recording:
     """A file of audio: its metadata, and its samples stretch by stretch.
-
-    Only the header is read here; a recording is small and can be sent to other processes.
-
-    - `path`: the file (`Path`)
-    - `channel`: index of the channel, or `"mean"` of all channels
-    - `samplerate_hz`: sampling rate in hertz (int)
-    - `n_samples`: samples per channel
-    - `n_channels`: channels in the file
-    - `duration_s`: `n_samples / samplerate_hz`
-    - `format`, `subtype`: libsndfile's names, such as `"WAV"` and `"PCM_16"`
 
     Raises `RecordingError` for a file that cannot be used, and warns with `RecordingWarning`
     where the header promises more samples than the file holds.
     """
 
-    def __init__(
-        self,
-        path: str | Path,  # file of audio
-        channel: int | Literal["mean"] = 0,  # which channel, or the mean of all
-    ) -> None:
+    def __init__(self, path: str | Path, channel: int | Literal["mean"] = 0) -> None:
         self.path, info = _read_header(path)
         self.channel = _check_channel(self.path, channel, info.channels)
         self.samplerate_hz = int(info.samplerate)
-        self.n_samples = int(info.frames)
-        self.n_channels = int(info.channels)
+        self.n_samples, self.n_channels = int(info.frames), int(info.channels)
         self.duration_s = self.n_samples / self.samplerate_hz
-        self.format = str(info.format)
-        self.subtype = str(info.subtype)
+        self.format, self.subtype = str(info.format), str(info.subtype)
         _warn_if_cut(self.path, info)
 
     def blocks(
