@@ -22,20 +22,11 @@ import soundfile as sf
 
 from .recordings import spectrogram
 
-# %% ../nbs/01_synthesis.ipynb #925b6ab3
+# %% ../nbs/01_synthesis.ipynb #68e37614
 CLASSES: tuple[str, ...] = (
-    "up",
-    "down",
-    "flat",
-    "chevron",
-    "reverse_chevron",
-    "step_up",
-    "step_down",
-    "two_steps",
-    "complex",
-    "short",
-    "harmonic",
-)
+    "up", "down", "flat", "chevron", "reverse_chevron",
+    "step_up", "step_down", "two_steps", "complex", "short", "harmonic",
+)  # fmt: skip
 
 
 def family_shape(
@@ -552,11 +543,19 @@ def synthesize(
     waveform = sources.mix()
     return (waveform, truth, sources) if return_sources else (waveform, truth)
 
-# %% ../nbs/01_synthesis.ipynb #ab64c00a
+# %% ../nbs/01_synthesis.ipynb #38ea3359
 STRAINS: dict[str, dict[str, float]] = {
     "A": CLASS_WEIGHTS | {"up": 0.26, "chevron": 0.20, "flat": 0.14, "short": 0.08},
     "B": CLASS_WEIGHTS | {"step_down": 0.20, "complex": 0.14, "down": 0.14, "two_steps": 0.12},
 }
+
+
+def _plan_animals(
+    strains: Mapping[str, Mapping[str, float]], n_animals: int
+) -> list[tuple[str, dict[str, float]]]:
+    "Strain, and weights of all its classes, of every animal of a study."
+    weights = {s: dict(zip(CLASSES, class_weights(w), strict=True)) for s, w in strains.items()}
+    return [(strain, weights[strain]) for strain in strains for _ in range(n_animals)]
 
 
 def _write_audio(path: Path, waveform: np.ndarray, samplerate_hz: int) -> None:
@@ -576,7 +575,7 @@ def _empty_folder(folder: str | Path, force: bool) -> Path:
         raise FileExistsError(f"{folder}: is not empty; give another folder, or force=True")
     return folder
 
-# %% ../nbs/01_synthesis.ipynb #acb27034
+# %% ../nbs/01_synthesis.ipynb #464157ff
 def make_study(
     folder: str | Path,  # where to write; made if it does not exist
     n_animals: int = 2,  # animals of each strain
@@ -600,26 +599,16 @@ def make_study(
     if audio_format not in ("flac", "wav"):
         raise ValueError(f"audio_format = {audio_format!r}; choose 'flac' or 'wav'")
     highest_freq_hz(samplerate_hz)  # complains of too low a rate before anything is written
-    plan = [
-        (s, class_weights(w)) for s, w in (strains or STRAINS).items() for _ in range(n_animals)
-    ]
+    sizes = (duration_s or calls_per_animal / 5, calls_per_animal, samplerate_hz, snr_db)
+    noise: dict[str, Any] = {"movement_noise": movement_noise, "bursts": bursts}
+    noise["snr_spread_db"] = snr_spread_db
+    plan = _plan_animals(strains or STRAINS, n_animals)
     folder = _empty_folder(folder, force)
     tables = []
     for k, rng in enumerate(np.random.default_rng(random_state).spawn(len(plan))):
-        strain, weights = plan[k]
-        classes = dict(zip(CLASSES, weights, strict=True))
+        strain, classes = plan[k]
         animal = draw_animal(f"m{k + 1}", rng, classes, concentration=60)
-        waveform, truth = synthesize(
-            duration_s or calls_per_animal / 5,
-            calls_per_animal,
-            samplerate_hz,
-            snr_db,
-            animal=animal,
-            movement_noise=movement_noise,
-            bursts=bursts,
-            random_state=rng,
-            snr_spread_db=snr_spread_db,
-        )
+        waveform, truth = synthesize(*sizes, animal=animal, random_state=rng, **noise)
         name = f"{strain}_{animal.name}.{audio_format}"
         _write_audio(folder / name, waveform, samplerate_hz)
         truth.insert(0, "audio_path", name)
