@@ -8,9 +8,10 @@ __all__ = ['FRAME_FLOOR', 'SQUEEZE_FLOOR', 'RELATIVE_FRAME_FLOOR', 'RELATIVE_SQU
            'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture', 'PictureWarning',
            'unit_rows', 'degenerate_rows', 'call_pictures', 'CallImages']
 
-# %% ../nbs/03_preprocessing.ipynb #79f85673
+# %% ../nbs/03_preprocessing.ipynb #f9ca0918
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -90,7 +91,12 @@ def loud_rows(
     energy = (patch**2).sum(axis=1)
     return patch[energy > energy.mean() * (1 + 1e-9)] if energy.size else patch
 
-# %% ../nbs/03_preprocessing.ipynb #bd25a94b
+# %% ../nbs/03_preprocessing.ipynb #4de71548
+def _usable(patch: np.ndarray) -> bool:
+    """True if a patch has pixels, all finite, and any energy."""
+    return bool(patch.size) and bool(np.isfinite(patch).all()) and bool(patch.any())
+
+
 def drop_background(
     image: np.ndarray,  # (n_freqs, n_frames)
     cap: float | None = BACKGROUND_CAP,  # bound as a share of the maximum; None: published
@@ -115,12 +121,7 @@ def squeeze(
         image = image.compress(sums > least, axis=1 - axis)
     return image
 
-# %% ../nbs/03_preprocessing.ipynb #f5f2be03
-def _usable(patch: np.ndarray) -> bool:
-    """True if a patch has pixels, all finite, and any energy."""
-    return bool(patch.size) and bool(np.isfinite(patch).all()) and bool(patch.any())
-
-
+# %% ../nbs/03_preprocessing.ipynb #1733107b
 def cut_stages(
     patch: np.ndarray,  # (n_freqs, n_frames), row 0 = lowest frequency
     n_freqs: int = 64,  # F, rows of the picture
@@ -248,7 +249,15 @@ def call_pictures(
         )
     return np.concatenate([np.zeros((0, n_freqs, n_frames), np.float32), *made])
 
-# %% ../nbs/03_preprocessing.ipynb #64ba63b4
+# %% ../nbs/03_preprocessing.ipynb #81586d84
+def _check_settings(picture: str, n_freqs: int, n_frames: int) -> None:
+    """ValueError for a picture that is not known, or one without pixels."""
+    if picture not in PICTURES:
+        raise ValueError(f"picture is {picture!r}; choose one of {', '.join(PICTURES)}")
+    if min(n_freqs, n_frames) < 1:
+        raise ValueError(f"n_freqs x n_frames is {n_freqs} x {n_frames}; both must be at least 1")
+
+
 def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
     """A `PictureWarning` that counts and names the calls without picture, if there are any."""
     flagged = np.flatnonzero(degenerate_rows(X))
@@ -264,42 +273,23 @@ def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
             stacklevel=3,
         )
 
-# %% ../nbs/03_preprocessing.ipynb #b3f7f5b4
+# %% ../nbs/03_preprocessing.ipynb #d16aef97
+@dataclass(repr=False, eq=False)
 class CallImages(TransformerMixin, BaseEstimator):
     """Calls to vectors: patch, picture, row of unit length.
-
-    Parameters:
-
-    - `picture`: `"cut"` (published: rows of low energy cut out) or `"frequency"` (axis kept)
-    - `n_freqs`, `n_frames`: size F x T of the picture
-    - `absolute`: the published code's thresholds, for `"cut"` of patches in natural logarithms
-    - `n_jobs`: threads (joblib); `None` is one
 
     Nothing is learned: there are no fitted attributes, and `transform` works without `fit`.
     """
 
-    def __init__(
-        self,
-        picture: str = "cut",
-        n_freqs: int = 64,
-        n_frames: int = 64,
-        absolute: bool = False,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.picture = picture
-        self.n_freqs = n_freqs
-        self.n_frames = n_frames
-        self.absolute = absolute
-        self.n_jobs = n_jobs
+    picture: str = "cut"  # "cut" (published: rows of low energy cut out) or "frequency" (axis kept)
+    n_freqs: int = 64  # F, rows of the picture
+    n_frames: int = 64  # T, columns of the picture
+    absolute: bool = False  # published thresholds, for "cut" of patches in natural logarithms
+    n_jobs: int | None = None  # threads (joblib); None is one
 
     def fit(self, calls: Any, y: Any = None) -> "CallImages":
         """Check the parameters and the calls' form; ValueError names what is wrong."""
-        if self.picture not in PICTURES:
-            raise ValueError(f"picture is {self.picture!r}; choose one of {', '.join(PICTURES)}")
-        if min(self.n_freqs, self.n_frames) < 1:
-            raise ValueError(
-                f"n_freqs x n_frames is {self.n_freqs} x {self.n_frames}; both must be at least 1"
-            )
+        _check_settings(self.picture, self.n_freqs, self.n_frames)
         _checked_patches(calls)
         return self
 
