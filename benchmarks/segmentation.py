@@ -118,46 +118,45 @@ def marked_section(args: argparse.Namespace, folder: Path) -> None:
 
 def held_out_section(args: argparse.Namespace, folder: Path) -> None:
     """Settings that are best on three recordings, tried on the fourth."""
-    grid = {
-        "threshold": (2.9, 3.1, 3.3, 3.5, 3.7),
-        "min_gap_s": (0.012, 0.015, 0.018),
-        "max_width_hz": (10e3, 12e3, 15e3),
-        "border_threshold": (2.3, 2.6),
+    steps = {
+        "threshold": (0, -0.2, 0.2, -0.4, 0.4, -0.6, 0.6),
+        "min_duration_s": (0, -0.002, 0.002),
+        "min_gap_s": (0, -0.005, 0.005),
+        "max_width_hz": (0, -3000, 3000),
     }
-    default = SEGMENTER.get_params()
-
-    def distance(settings: tuple[float, ...]) -> int:
-        """Steps of the grid away from the default; among equals the nearest is chosen."""
-        values = zip(grid, settings, strict=True)
-        return sum(abs(grid[k].index(v) - grid[k].index(default[k])) for k, v in values)
-
-    candidates = sorted(product(*grid.values()), key=distance)
+    # from the default outward: among equals the nearest is chosen
+    outward = sorted(product(*map(range, map(len, steps.values()))), key=sum)
+    candidates = [
+        {
+            name: round(getattr(SEGMENTER, name) + steps[name][i], 6)
+            for name, i in zip(steps, place, strict=True)
+        }
+        for place in outward
+    ]
     marked = Marked()
-    matching: dict[tuple, dict[str, Matching]] = {}
+    tried = []
     for settings in candidates:
-        segmenter = MultitaperSegmenter(**dict(zip(grid, settings, strict=True)))
-        matching[settings] = {
-            name: match_calls(marks, segmenter.segment(recording).table)
-            for name, recording, marks in marked
-        }
-    rows, pooled = [], NOTHING
-    for name in marked.calls:
-        others = {
-            s: sum((m for n, m in by.items() if n != name), NOTHING) for s, by in matching.items()
-        }
-        best = max(candidates, key=lambda s: round(others[s].f1, 9))
-        held = matching[best][name]
-        pooled = pooled + held
-        rows.append(
+        segmenter = MultitaperSegmenter(**settings)
+        tried.append(
             {
-                "held out": name,
-                **dict(zip(grid, best, strict=True)),
-                "F1 of the others": others[best].f1,
-                "F1 held out": held.f1,
+                name: match_calls(marks, segmenter.segment(recording).table)
+                for name, recording, marks in marked
             }
         )
+    rows, pooled = [], NOTHING
+    for name in marked.calls:
+        others = [
+            round(sum((m for n, m in by.items() if n != name), NOTHING).f1, 9) for by in tried
+        ]
+        best = int(np.argmax(others))
+        held = tried[best][name]
+        pooled = pooled + held
+        rows.append(
+            {"held out": name, **candidates[best]}
+            | {"F1 of the others": others[best], "F1 held out": held.f1}
+        )
     show(f"Leaving one recording out, {len(candidates)} settings", rows)
-    f1 = np.array([sum(by.values(), NOTHING).f1 for by in matching.values()])
+    f1 = np.array([sum(by.values(), NOTHING).f1 for by in tried])
     print(f"four held-out recordings together: F1 {pooled.f1:.3f}")
     print(
         f"all recordings with one setting: F1 from {f1.min():.3f} to {f1.max():.3f}, "

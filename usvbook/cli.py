@@ -6,9 +6,9 @@
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'SETTINGS', 'NULLABLE', 'FILES', 'app', 'RECORDINGS', 'FORCE', 'JOBS', 'CHANNEL',
            'CONFIG', 'SEGMENTER', 'Setting', 'with_settings', 'read_toml', 'read_settings', 'make_segmenter',
            'make_repertoire', 'results_folder', 'files_of_run', 'write_table', 'sha256', 'versions', 'Watch',
-           'write_run', 'detect_calls', 'draw_figures', 'draw_calls', 'build_repertoire', 'write_results',
-           'assign_recordings', 'run_demo', 'one_line', 'join_settings', 'detect', 'build', 'assign', 'demo',
-           'show_version', 'options', 'main']
+           'write_run', 'detect_calls', 'draw_figures', 'save_figures', 'draw_calls', 'build_repertoire',
+           'write_results', 'assign_recordings', 'run_demo', 'one_line', 'join_settings', 'detect', 'build', 'assign',
+           'demo', 'show_version', 'options', 'main']
 
 # %% ../nbs/13_cli.ipynb #3d69a675
 import inspect
@@ -123,7 +123,7 @@ def read_toml(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{config}: is not TOML ({error}); write lines like tau = 0.8") from None
 
-# %% ../nbs/13_cli.ipynb #3e02637e
+# %% ../nbs/13_cli.ipynb #7136bc76
 def read_settings(
     given: dict[str, Any],  # from the command line
     config: Path | None = None,  # TOML file
@@ -148,8 +148,9 @@ def read_settings(
             else:
                 settings[name] = kind(value)
         except (TypeError, ValueError):
+            where = "" if name in given or config is None else f"{config}: "
             raise ValueError(
-                f"{name} = {value!r} is not of type {kind.__name__}; correct it"
+                f"{where}{name} = {value!r} is not of type {kind.__name__}; correct it"
             ) from None
     return settings
 
@@ -190,14 +191,16 @@ def make_repertoire(
         repertoire.set_params(n_clusters=enough)
     return repertoire, remark
 
-# %% ../nbs/13_cli.ipynb #0034783c
+# %% ../nbs/13_cli.ipynb #bfa30efd
 @contextmanager
 def results_folder(
     out: Path,  # the folder that will hold the results
     force: bool = False,  # replace the results that are there
 ) -> Iterator[Path]:
     """A folder to write into; its content moves to `out` when all went well."""
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
+    if out.is_file():
+        raise FileExistsError(f"{out}: is a file, not a folder; choose another name with -o")
+    if out.is_dir() and any(out.iterdir()) and not force:
         raise FileExistsError(
             f"{out}: exists; choose another name, or add --force to replace results"
         )
@@ -220,6 +223,13 @@ def results_folder(
         for name in fresh:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(beside / name, out / name)
+    except OSError as error:
+        if error.strerror is None:  # said by this program, in one line
+            raise
+        raise OSError(
+            f"{out}: cannot be written ({error.strerror}); make room, or choose another place "
+            "with -o"
+        ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -334,7 +344,7 @@ def write_run(
     (folder / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     return run
 
-# %% ../nbs/13_cli.ipynb #f2b1326d
+# %% ../nbs/13_cli.ipynb #0458ca37
 def detect_calls(
     recordings: list[str],  # files, folders, globs
     segmenter: Any,
@@ -357,7 +367,7 @@ def detect_calls(
         return tqdm(steps, total=n, unit="recording", desc="detecting", disable=None, leave=False)
 
     with watch.step("detect"):
-        paths = find_recordings(recordings)
+        paths = find_recordings(recordings, watch.remark)
         where: Any = channel if channel == "mean" else int(channel)
         done = segment_recordings(paths, segmenter, where, n_jobs, bar)
     for row in done.files.itertuples():
@@ -370,7 +380,7 @@ def detect_calls(
     )
     return done
 
-# %% ../nbs/13_cli.ipynb #55ce8195
+# %% ../nbs/13_cli.ipynb #5bc7a7dd
 def draw_figures(
     folder: Path,  # gets figures/*.png
     repertoire: Any,  # fitted
@@ -402,14 +412,26 @@ def draw_figures(
         figure["affinity"] = lambda: figures.plot_affinity(r.affinity_matrix_, labels)
     for unit in range(n):
         figure[f"unit_{unit:02d}"] = partial(figures.plot_examples, X, labels, unit)
+    return save_figures(folder, figure, watch)
+
+# %% ../nbs/13_cli.ipynb #68b1995d
+def save_figures(
+    folder: Path,  # gets figures/*.png
+    figure: dict[str, Callable[[], Any]],  # a name, and what draws it
+    watch: Watch,
+) -> dict[str, Path]:
+    """Draw and save; a figure whose recording has gone since is left out with a remark."""
+    from usvbook.figures import save_figure
+    from usvbook.recordings import RecordingError
+
     paths = {}
     (folder / "figures").mkdir(exist_ok=True)
-    for name, draw in figure.items():
-        with watch.step(f"figure {name}"):
-            paths[name] = figures.save_figure(draw(), folder / "figures" / f"{name}.png", dpi=110)
-    watch.seconds = {k: v for k, v in watch.seconds.items() if not k.startswith("figure ")} | {
-        "figures": round(sum(v for k, v in watch.seconds.items() if k.startswith("figure ")), 2)
-    }
+    with watch.step("figures"):
+        for name, draw in figure.items():
+            try:
+                paths[name] = save_figure(draw(), folder / "figures" / f"{name}.png", dpi=110)
+            except RecordingError as error:
+                watch.remark(f"the figure {name} is left out: {error}")
     return paths
 
 # %% ../nbs/13_cli.ipynb #a478cd81
@@ -518,7 +540,7 @@ def write_results(
         title="Repertoire" if X is not None else "Calls assigned to a repertoire",
     )
 
-# %% ../nbs/13_cli.ipynb #d2114389
+# %% ../nbs/13_cli.ipynb #e589d9b1
 def assign_recordings(
     path: Path,  # repertoire.npz
     recordings: list[str],  # files, folders, globs
@@ -531,15 +553,21 @@ def assign_recordings(
     from usvbook.repertoire import Repertoire
 
     repertoire, watch = Repertoire.load(path), Watch()
+    try:
+        segmenter = repertoire.segmenter()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     with results_folder(out, force) as folder:
-        done = detect_calls(recordings, repertoire.segmenter(), channel, n_jobs, watch)
+        done = detect_calls(recordings, segmenter, channel, n_jobs, watch)
         table = done.calls.table
         if not len(table):
             raise ValueError(
                 "no calls found in these recordings, nothing to assign; check the band"
             )
         with watch.step("assign"):
-            table["unit"], table["similarity"] = repertoire.assign(done.calls)
+            table["unit"], similarity = repertoire.assign(done.calls)
+            table["is_inlier"] = repertoire.as_inliers(table["unit"].to_numpy(), similarity)
+            table["similarity"] = similarity
         import matplotlib
         import numpy as np
 
@@ -548,17 +576,12 @@ def assign_recordings(
 
         n = len(repertoire.centroids_)
         counts = np.bincount(table["unit"][table["unit"] >= 0], minlength=n)
-        (folder / "figures").mkdir()
-        paths = {}
-        with watch.step("figures"):
-            for name, draw in {
-                "mosaic": lambda: figures.plot_mosaic(repertoire.centroids_, counts),
-                "calls": lambda: draw_calls(table),
-                "usage": lambda: figures.plot_usage(table["unit"], table["audio_path"], n_units=n),
-            }.items():
-                paths[name] = figures.save_figure(
-                    draw(), folder / "figures" / f"{name}.png", dpi=110
-                )
+        figure = {
+            "mosaic": lambda: figures.plot_mosaic(repertoire.centroids_, counts),
+            "calls": lambda: draw_calls(table),
+            "usage": lambda: figures.plot_usage(table["unit"], table["audio_path"], n_units=n),
+        }
+        paths = save_figures(folder, figure, watch)
         parameters = {"repertoire": str(path), "sha256": sha256(path), "channel": channel}
         write_results(folder, out, table, done.files, repertoire, parameters, watch, paths)
     return table
@@ -616,7 +639,7 @@ SEGMENTER = Annotated[
     str | None, typer.Option("--segmenter", help="multitaper or mupet  \\[default: multitaper]")
 ]
 
-# %% ../nbs/13_cli.ipynb #7cbffcd6
+# %% ../nbs/13_cli.ipynb #d7fd7cfc
 @contextmanager
 def one_line() -> Iterator[None]:
     """End the program with one line where a fault is the user's or the world's to mend."""
@@ -630,6 +653,15 @@ def one_line() -> Iterator[None]:
             raise
         typer.echo(f"usvbook: {' '.join(str(error).split()) or type(error).__name__}", err=True)
         raise typer.Exit(1) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if os.environ.get("USVBOOK_DEBUG"):
+            raise
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        text += "; set USVBOOK_DEBUG=1 to see where, and report it"
+        typer.echo(f"usvbook: fault of the program, nothing was written: {text}", err=True)
+        raise typer.Exit(1) from None
 
 
 def join_settings(
@@ -638,7 +670,7 @@ def join_settings(
     """Settings of a command: file, options, and the two that are no estimator's."""
     return read_settings(settings | {n: v for n, v in more.items() if v is not None}, config)
 
-# %% ../nbs/13_cli.ipynb #90079adc
+# %% ../nbs/13_cli.ipynb #2bfe9a42
 @app.command()
 @with_settings(BOTH, OURS, MUPET)
 def detect(
@@ -654,6 +686,8 @@ def detect(
     """Find the calls of recordings and write one row a call."""
     with one_line():
         chosen = join_settings(settings, config, segmenter=segmenter, channel=channel)
+        if out.is_dir():
+            raise IsADirectoryError(f"{out}: is a folder, not a table; choose another name with -o")
         if out.exists() and not force:
             raise FileExistsError(
                 f"{out}: exists; choose another name, or add --force to replace it"
@@ -667,6 +701,11 @@ def detect(
         try:
             write_table(done.calls.table, beside)
             os.replace(beside, out)
+        except OSError as error:
+            raise OSError(
+                f"{out}: cannot be written ({error.strerror}); make room, or choose another place "
+                "with -o"
+            ) from None
         finally:
             beside.unlink(missing_ok=True)
         typer.echo(f"calls: {out}")

@@ -117,7 +117,7 @@ def settle(
         similarity[labels == unit] = assign(X[labels == unit], centroid[None])[1]
     return Settled(labels, means, similarity)
 
-# %% ../nbs/08_repertoire.ipynb #7b5bc67f
+# %% ../nbs/08_repertoire.ipynb #f2d5545a
 @dataclass(repr=False, eq=False)
 class Repertoire(ClusterMixin, BaseEstimator):
     """The repertoire of a set of calls, by two-step subspace clustering.
@@ -169,6 +169,11 @@ class Repertoire(ClusterMixin, BaseEstimator):
         labels = np.full(len(X), -1)
         labels[took_part] = clusterer.labels_
         self.is_inlier_ = labels >= 0
+        if not self.is_inlier_.any():
+            raise ValueError(
+                f"none of {took_part.sum()} calls has a neighbour in the graph, no unit can be "
+                "made; lower lam, choose another method, or add recordings"
+            )
         self.labels_, self.centroids_, self.similarity_ = settle(X, labels, self.min_similarity)
         alone, n_units = took_part & ~self.is_inlier_, len(self.centroids_)
         self.metrics_ = quality(X, self.labels_, self.is_inlier_, alone, n_clusters=n_units)
@@ -184,6 +189,13 @@ class Repertoire(ClusterMixin, BaseEstimator):
             )
         X, dtypes = self.vectors(calls), [np.float32, np.float64]
         return assign(validate_data(self, X, dtype=dtypes, reset=False), self.centroids_)
+
+    def as_inliers(self, labels: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+        """Which assigned calls are as close to their unit as its own inliers are, (n,) bool."""
+        least = np.full(len(self.centroids_) + 1, np.inf)  # the last place is that of label -1
+        own = self.is_inlier_ | ~np.isin(self.labels_, self.labels_[self.is_inlier_])
+        np.minimum.at(least, self.labels_[own], self.similarity_[own])
+        return (similarity >= least[labels] - 1e-6) & (labels >= 0)
 
     def predict(self, calls: Calls | np.ndarray) -> np.ndarray:
         """The unit of new calls (n,): the most similar centroid, Eq. 7."""
@@ -210,7 +222,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
         """Read what `save` wrote; RepertoireError, one line, for anything else."""
         return load_repertoire(path)
 
-# %% ../nbs/08_repertoire.ipynb #b042a162
+# %% ../nbs/08_repertoire.ipynb #81f9cc9e
 SEGMENTERS = {"MultitaperSegmenter": MultitaperSegmenter, "MupetSegmenter": MupetSegmenter}
 
 
@@ -224,7 +236,8 @@ def make_segmenter(
     if wrong:
         raise ValueError(
             f"the segmenter of these calls, {name!r}, is not one of {', '.join(SEGMENTERS)} with "
-            f"known parameters (unknown: {', '.join(sorted(wrong))}); update usvbook"
+            f"known parameters (unknown: {', '.join(sorted(wrong))}); update usvbook, or "
+            "build it again"
         )
     return SEGMENTERS[name](**settings)
 
@@ -276,7 +289,7 @@ def save_repertoire(
         raise
     return path
 
-# %% ../nbs/08_repertoire.ipynb #446825c9
+# %% ../nbs/08_repertoire.ipynb #2ac46489
 def read_head(
     file: Any,  # an open npz
 ) -> dict[str, Any]:
@@ -285,20 +298,29 @@ def read_head(
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise KeyError("head")
     if head.get("version") != VERSION:
-        raise ValueError(f"it has version {head.get('version')}, this usvbook reads {VERSION}")
+        raise RepertoireError(
+            f"has version {head.get('version')}, this usvbook reads {VERSION}; "
+            "use a newer usvbook, or build it again"
+        )
     wrong = set(head["parameters"]) - set(Repertoire().get_params())
     if wrong:
-        raise ValueError(f"it has unknown parameters: {', '.join(sorted(wrong))}")
+        raise RepertoireError(
+            f"has unknown parameters ({', '.join(sorted(wrong))}); "
+            "use a newer usvbook, or build it again"
+        )
+    missing = {"segmenter", "band_hz", "n_features", "metrics"} - set(head)
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return head
 
-# %% ../nbs/08_repertoire.ipynb #18576b03
+# %% ../nbs/08_repertoire.ipynb #967daf49
 def load_repertoire(
     path: str | Path,
 ) -> Repertoire:
     """Read a repertoire that `save_repertoire` wrote; RepertoireError where it is anything else."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             head = read_head(file)
             repertoire = Repertoire(**head["parameters"])
             arrays: dict[str, Any] = {name: file.get(name) for name in ARRAYS}
@@ -314,7 +336,12 @@ def load_repertoire(
     except FileNotFoundError:
         raise RepertoireError(f"{path}: no such file; check the path") from None
     except OSError as error:
-        raise RepertoireError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise RepertoireError(
+            f"{path}: cannot be read ({error.strerror or error}); "
+            "name the repertoire.npz of a results folder"
+        ) from None
+    except RepertoireError as error:
+        raise RepertoireError(f"{path}: {error}") from None
     except KeyError:
         raise RepertoireError(
             f"{path}: is not a repertoire of usvbook; name the repertoire.npz of a results folder"

@@ -6,10 +6,10 @@
 __all__ = ['multitaper_power', 'lifted_level', 'FrameGrid', 'frame_grid', 'LevelBlock', 'block_level', 'level_blocks',
            'Background', 'estimate_background', 'with_background', 'lit_regions', 'peak_width', 'ActiveFrames',
            'join_frames', 'search_frames', 'cut_call', 'cut_calls', 'check_times', 'MultitaperSegmenter', 'Segmented',
-           'segment_recordings', 'MEASURES', 'CALL_COLUMNS', 'Calls', 'Matching', 'match_calls', 'match_recordings',
-           'true_labels']
+           'check_silence', 'segment_recordings', 'MEASURES', 'CALL_COLUMNS', 'Calls', 'Matching', 'match_calls',
+           'match_recordings', 'true_labels']
 
-# %% ../nbs/02_segmentation.ipynb #585c0009
+# %% ../nbs/02_segmentation.ipynb #1bb56d73
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ from usvbook.calls import (
     measure_ridge,
     true_labels,
 )
-from .recordings import Recording, RecordingError
+from .recordings import Recording, RecordingError, RecordingWarning, constant_value
 
 # %% ../nbs/02_segmentation.ipynb #dab50d56
 _all_ = [MEASURES, CALL_COLUMNS, Calls, Matching, match_calls, match_recordings, true_labels]
@@ -95,7 +95,7 @@ class FrameGrid(NamedTuple):
     n_tapers: int = 6
     n_lifter: int = 3
 
-# %% ../nbs/02_segmentation.ipynb #0033eece
+# %% ../nbs/02_segmentation.ipynb #37db80f6
 def frame_grid(
     recording: Recording,
     min_freq_hz: float,  # search band, lower edge
@@ -110,9 +110,15 @@ def frame_grid(
     A rate that reaches half of the band or more is accepted, and the band ends where the rate ends.
     """
     rate, name = recording.samplerate_hz, recording.path.name
+    limits = {"window_s": (window_s, 2e-4, 0.1), "hop_s": (hop_s, 2e-5, 0.01)}
+    limits |= {"n_tapers": (n_tapers, 1, 32), "n_lifter": (n_lifter, 0, 32)}
+    for what, (value, least, most) in limits.items():
+        if not least <= value <= most:
+            raise ValueError(f"{what} = {value:g} must lie between {least:g} and {most:g}")
     if not 0 <= min_freq_hz < max_freq_hz:
         raise ValueError(
-            f"min_freq_hz = {min_freq_hz} and max_freq_hz = {max_freq_hz} leave no band"
+            f"min_freq_hz = {min_freq_hz:g} and max_freq_hz = {max_freq_hz:g} leave no band; "
+            "lower min_freq_hz or raise max_freq_hz"
         )
     if rate < min_freq_hz + max_freq_hz:
         raise RecordingError(
@@ -416,7 +422,7 @@ def check_times(
         )
     return times
 
-# %% ../nbs/02_segmentation.ipynb #e5aff24e
+# %% ../nbs/02_segmentation.ipynb #5228ca52
 @dataclass(repr=False, eq=False)
 class MultitaperSegmenter(BaseEstimator):
     """Finds calls as connected ridges of a multitaper spectrogram above the background."""
@@ -438,7 +444,7 @@ class MultitaperSegmenter(BaseEstimator):
 
     def grid(self, recording: Recording) -> FrameGrid:
         """Frames and bins at the rate of this recording; RecordingError where it is too low."""
-        if self.threshold <= 0:
+        if not self.threshold > 0:
             raise ValueError(f"threshold = {self.threshold} must be above 0 noise deviations")
         band = self.min_freq_hz, self.max_freq_hz
         return frame_grid(recording, *band, self.window_s, self.hop_s, self.n_tapers, self.n_lifter)
@@ -485,7 +491,22 @@ class Segmented(NamedTuple):
     calls: Calls
     files: pd.DataFrame  # audio_path, duration_s, samplerate_hz, n_calls, warning, error
 
-# %% ../nbs/02_segmentation.ipynb #2d1a1c27
+# %% ../nbs/02_segmentation.ipynb #f99fc7ac
+def check_silence(
+    recording: Recording,  # in which no call was found
+) -> None:
+    """RecordingError if all its samples are alike, RecordingWarning if not."""
+    value = constant_value(recording)
+    if value is None:
+        text = f"{recording.path}: no calls found; check the band, or lower the threshold"
+        warnings.warn(text, RecordingWarning, stacklevel=2)
+    else:
+        fault = f"constant (every sample is {value:g})" if value else "silent (every sample is 0)"
+        raise RecordingError(
+            f"{recording.path}: is {fault}; check microphone, cable and channel, record it again"
+        )
+
+
 def _segment_one(
     segmenter: Any, path: Path, channel: int | Literal["mean"]
 ) -> tuple[Calls | None, dict[str, Any]]:
@@ -497,8 +518,10 @@ def _segment_one(
             recording = Recording(path, channel)
             row |= {"duration_s": recording.duration_s, "samplerate_hz": recording.samplerate_hz}
             calls = segmenter.segment(recording)
+            if not len(calls):
+                check_silence(recording)
         except RecordingError as fault:
-            error = str(fault)
+            calls, error = None, str(fault)
     row["n_calls"] = 0 if calls is None else len(calls)
     row["warning"] = "; ".join(dict.fromkeys(str(w.message) for w in caught))
     return calls, row | {"error": error}
