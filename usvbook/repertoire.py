@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METHODS', 'SEGMENTERS', 'FORMAT', 'VERSION', 'ARRAYS', 'GRAPHS', 'make_clusterer', 'check_enough', 'spread',
            'Settled', 'settle', 'Repertoire', 'make_segmenter', 'RepertoireError', 'save_repertoire', 'read_head',
-           'load_repertoire']
+           'read_repertoire', 'load_repertoire']
 
 # %% ../nbs/08_repertoire.ipynb #5592e798
 import json
@@ -313,56 +313,44 @@ def read_head(
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return head
 
-# %% ../nbs/08_repertoire.ipynb #967daf49
-def load_repertoire(
-    path: str | Path,
+# %% ../nbs/08_repertoire.ipynb #497aec50
+def read_repertoire(
+    file: Any,  # an open npz
 ) -> Repertoire:
-    """Read a repertoire that `save_repertoire` wrote; RepertoireError where it is anything else."""
-    path = Path(path)
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            head = read_head(file)
-            repertoire = Repertoire(**head["parameters"])
-            arrays: dict[str, Any] = {name: file.get(name) for name in ARRAYS}
-            n, d = len(arrays["labels_"]), head["n_features"]
-            graphs = {}
-            for name in GRAPHS:
-                parts = [
-                    file[name + part]
-                    for part in ("data", "indices", "indptr")
-                    if name + part in file
-                ]
-                graphs[name] = sparse.csr_matrix(tuple(parts), (n, n)) if parts else None
-    except FileNotFoundError:
-        raise RepertoireError(f"{path}: no such file; check the path") from None
-    except OSError as error:
-        raise RepertoireError(
-            f"{path}: cannot be read ({error.strerror or error}); "
-            "name the repertoire.npz of a results folder"
-        ) from None
-    except RepertoireError as error:
-        raise RepertoireError(f"{path}: {error}") from None
-    except KeyError:
-        raise RepertoireError(
-            f"{path}: is not a repertoire of usvbook; name the repertoire.npz of a results folder"
-        ) from None
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise RepertoireError(
-            f"{path}: is damaged or not a repertoire ({error}); build it again, or use a copy"
-        ) from None
-    if arrays["centroids_"] is None or arrays["centroids_"].shape[1:] != (d,):
-        raise RepertoireError(
-            f"{path}: is damaged (centroids and pictures differ in size); build it again"
-        )
-    for name, value in (arrays | graphs).items():
+    """A fitted repertoire from the arrays and the JSON of a file."""
+    head = read_head(file)
+    repertoire = Repertoire(**head["parameters"])
+    arrays = {name: file.get(name) for name in ARRAYS}
+    n, d = len(arrays["labels_"]), head["n_features"]
+    if arrays["centroids_"].shape[1:] != (d,):
+        raise ValueError("centroids and pictures differ in size")
+    for name in GRAPHS:
+        parts = (file.get(name + part) for part in ("data", "indices", "indptr"))
+        known = name + "data" in file
+        arrays[name] = sparse.csr_matrix(tuple(parts), (n, n)) if known else None
+    for name, value in arrays.items():
         setattr(repertoire, name, value)
     repertoire.n_features_in_, repertoire.metrics_ = d, head["metrics"]
     repertoire.segmenter_, repertoire.band_hz_ = head["segmenter"], tuple(head["band_hz"])
     return repertoire
+
+# %% ../nbs/08_repertoire.ipynb #35ac56e9
+def load_repertoire(
+    path: str | Path,
+) -> Repertoire:
+    """Read a repertoire that `save_repertoire` wrote; RepertoireError where it is anything else."""
+    path, damaged = Path(path), (ValueError, TypeError, AttributeError, EOFError)
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return read_repertoire(file)
+    except FileNotFoundError:
+        fault = "no such file; check the path"
+    except OSError as error:
+        fault = f"cannot be read ({error.strerror or error}); name the repertoire.npz of a folder"
+    except RepertoireError as error:
+        fault = str(error)
+    except KeyError:
+        fault = "is not a repertoire of usvbook; name the repertoire.npz of a results folder"
+    except (*damaged, zipfile.BadZipFile, zlib.error) as error:
+        fault = f"is damaged or not a repertoire ({error}); build it again, or use a copy"
+    raise RepertoireError(f"{path}: {fault}")
