@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from .recordings import Recording
 
-# %% ../nbs/01a_calls.ipynb #d62ecd53
+# %% ../nbs/01a_calls.ipynb #076b9b79
 MEASURES = (
     "low_freq_hz", "high_freq_hz", "peak_freq_hz", "start_freq_hz", "end_freq_hz", "mean_freq_hz",
     "bandwidth_hz", "slope_hz_per_s", "peak_power_db", "mean_power_db", "snr_db", "tonality",
@@ -28,9 +28,9 @@ def measure_ridge(
     above: np.ndarray,  # (n_frames, n_bins) dB above background
     lit: np.ndarray,  # (n_frames, n_bins) bool, pixels of the call
     power: np.ndarray,  # (n_frames, n_bins) power per bin
-    freqs_hz: np.ndarray,  # (n_bins,)
-    hop_s: float,
-) -> dict[str, float]:
+    freqs_hz: np.ndarray,  # (n_bins,) frequency of each bin
+    hop_s: float,  # seconds from frame to frame
+) -> dict[str, float]:  # one value for each of MEASURES
     """The measures of one call, from its ridge; all frames count where none is lit."""
     rows = np.flatnonzero(lit.any(axis=1))
     ridge_level = np.where(lit, above, -np.inf) if len(rows) else above
@@ -48,7 +48,7 @@ def measure_ridge(
     )  # fmt: skip
     return dict(zip(MEASURES, map(float, values), strict=True))
 
-# %% ../nbs/01a_calls.ipynb #6defdfaa
+# %% ../nbs/01a_calls.ipynb #bcb57a98
 CALL_COLUMNS = (
     "audio_path", "channel", "samplerate_hz", "call_id", "onset_s", "offset_s", "duration_s",
     *MEASURES, "interval_s",
@@ -62,16 +62,14 @@ class Calls:
     table: pd.DataFrame  # columns CALL_COLUMNS; seconds from file start, Hz, dB re full scale
     patches: list[np.ndarray]  # float32 (n_freqs, n_frames), row 0 is the lowest frequency
     band_hz: tuple[float, float]  # lower and upper edge of every patch
-    segmenter: dict[str, Any] = field(
-        default_factory=dict
-    )  # name and parameters of what found them
+    segmenter: dict[str, Any] = field(default_factory=dict)  # name, parameters of what found them
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, rows) -> "Calls":
-        """The calls of a boolean mask, of row numbers, or of a slice."""
-        rows = np.arange(len(self))[rows]
+        """The calls of a boolean mask, of row numbers, of a slice, or of one row number."""
+        rows = np.atleast_1d(np.arange(len(self))[rows])
         table = self.table.iloc[rows].reset_index(drop=True)
         return Calls(table, [self.patches[i] for i in rows], self.band_hz, self.segmenter)
 
@@ -91,13 +89,13 @@ class Calls:
             table, [x for p in parts for x in p.patches], parts[0].band_hz, parts[0].segmenter
         )
 
-# %% ../nbs/01a_calls.ipynb #aa02e4a6
+# %% ../nbs/01a_calls.ipynb #f3f378cf
 def call_table(
-    recording: Recording,
+    recording: Recording,  # recording the calls are from
     intervals_s: np.ndarray,  # (n, 2) onset and offset, seconds from file start
     measures: Sequence[dict[str, float]],  # one dict of MEASURES a call
-) -> pd.DataFrame:
-    """The table of `Calls`, in its columns and types."""
+) -> pd.DataFrame:  # (n, CALL_COLUMNS)
+    """The table of `Calls`, in its columns and types; intervals in order of onset."""
     onset, offset = np.asarray(intervals_s, float).reshape(-1, 2).T
     table = pd.DataFrame(list(measures), columns=list(MEASURES), dtype=float)
     table["audio_path"] = pd.Series([str(recording.path)] * len(onset), dtype="str")
@@ -145,7 +143,7 @@ class Matching:
             np.concatenate([self.offset_errors_s, other.offset_errors_s]),
         )
 
-# %% ../nbs/01a_calls.ipynb #37647e75
+# %% ../nbs/01a_calls.ipynb #43669c62
 def match_calls(
     reference: pd.DataFrame,  # onset_s, offset_s of one recording
     detected: pd.DataFrame,  # onset_s, offset_s of the same recording
@@ -156,7 +154,6 @@ def match_calls(
         ref[:, None, 0], det[None, :, 0]
     )
     hit = overlap > 0
-    # one more pair is worth more than any overlap
     worth = np.where(hit, 1 + overlap / (1 + overlap[hit].sum()) if hit.any() else 0, 0)
     i, j = linear_sum_assignment(-worth)
     i, j = i[hit[i, j]], j[hit[i, j]]
