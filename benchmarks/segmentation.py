@@ -155,7 +155,7 @@ def held_out_section(args: argparse.Namespace, folder: Path) -> None:
             {"held out": name, **candidates[best]}
             | {"F1 of the others": others[best], "F1 held out": held.f1}
         )
-    show(f"Leaving one recording out, {len(candidates)} settings", rows)
+    show(f"Leaving one recording out, {len(candidates)} settings", rows, 4)
     f1 = np.array([sum(by.values(), NOTHING).f1 for by in tried])
     print(f"four held-out recordings together: F1 {pooled.f1:.3f}")
     print(
