@@ -7,6 +7,8 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+# Two notebooks at a time, one thread each: more threads than cores only wait for each other.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" MPLBACKEND=agg OMP_NUM_THREADS=1
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
@@ -31,9 +33,9 @@ test: $(VENV)/.dev
 	@echo "== mypy"
 	$(BIN)/mypy
 	@echo "== notebooks"
-	PATH="$(CURDIR)/$(BIN):$$PATH" MPLBACKEND=agg $(BIN)/nbdev_test --n_workers 2 --timing
+	$(RUN) $(BIN)/nbdev_test --n_workers 2 --timing
 	@echo "== tests"
-	PATH="$(CURDIR)/$(BIN):$$PATH" MPLBACKEND=agg $(BIN)/python -m pytest
+	$(RUN) $(BIN)/python -m pytest
 
 site: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/site.py

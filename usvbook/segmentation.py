@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['multitaper_power', 'lifted_level', 'FrameGrid', 'frame_grid', 'LevelBlock', 'block_level', 'level_blocks',
            'Background', 'estimate_background', 'with_background', 'lit_regions', 'peak_width', 'ActiveFrames',
-           'join_frames', 'search_frames', 'cut_call', 'cut_calls', 'check_times', 'MultitaperSegmenter', 'Segmented',
-           'check_silence', 'segment_recordings', 'MEASURES', 'CALL_COLUMNS', 'Calls', 'Matching', 'match_calls',
-           'match_recordings', 'true_labels']
+           'join_frames', 'search_frames', 'cut_call', 'cut_calls', 'check_times', 'check_settings',
+           'MultitaperSegmenter', 'Segmented', 'check_silence', 'segment_recordings', 'MEASURES', 'CALL_COLUMNS',
+           'Calls', 'Matching', 'match_calls', 'match_recordings', 'true_labels']
 
 # %% ../nbs/02_segmentation.ipynb #1bb56d73
 import warnings
@@ -81,7 +81,7 @@ def lifted_level(
     basis = basis.astype(np.float32)
     return level[:, keep] - (level @ basis.T) @ basis[:, keep]
 
-# %% ../nbs/02_segmentation.ipynb #546c68fc
+# %% ../nbs/02_segmentation.ipynb #dfe98b30
 class FrameGrid(NamedTuple):
     """Samples, frames and bins of one recording."""
 
@@ -92,18 +92,18 @@ class FrameGrid(NamedTuple):
     low_bin: int  # first bin of the search band
     high_bin: int  # last bin of the band that the recording can hold
     top_bin: int  # last bin of the band that was asked for
-    n_tapers: int = 6
-    n_lifter: int = 3
+    n_tapers: int = 6  # sine tapers averaged
+    n_lifter: int = 3  # slow cosines taken out of each frame
 
-# %% ../nbs/02_segmentation.ipynb #37db80f6
+# %% ../nbs/02_segmentation.ipynb #cff0f051
 def frame_grid(
-    recording: Recording,
+    recording: Recording,  # its rate and name are used
     min_freq_hz: float,  # search band, lower edge
     max_freq_hz: float,  # search band, upper edge
     window_s: float,  # length of a frame
     hop_s: float,  # from frame to frame
-    n_tapers: int = 6,
-    n_lifter: int = 3,
+    n_tapers: int = 6,  # sine tapers averaged
+    n_lifter: int = 3,  # slow cosines taken out of each frame
 ) -> FrameGrid:
     """Fit frames and band to a recording's sampling rate; RecordingError where the rate is too low.
 
@@ -137,7 +137,7 @@ def frame_grid(
         )
     return FrameGrid(n, hop, hop / rate, bin_hz, low, high, top, n_tapers, n_lifter)
 
-# %% ../nbs/02_segmentation.ipynb #bbe92e1b
+# %% ../nbs/02_segmentation.ipynb #576dff12
 class LevelBlock(NamedTuple):
     """Levels of a run of frames: a core and a margin on both sides."""
 
@@ -149,8 +149,8 @@ class LevelBlock(NamedTuple):
 
 def block_level(
     x: np.ndarray,  # samples; the first frame is centred on x[n // 2]
-    n_frames: int,
-    grid: FrameGrid,
+    n_frames: int,  # how many frames
+    grid: FrameGrid,  # samples and bins of a frame
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Consecutive frames: blurred level in dB (n_frames, n_bins), live (n_frames,), all power."""
     view = np.lib.stride_tricks.sliding_window_view(x[1:], grid.n - 1)
@@ -166,10 +166,10 @@ def block_level(
     )
     return ndimage.gaussian_filter(level, 1, truncate=2), live, power
 
-# %% ../nbs/02_segmentation.ipynb #4839d742
+# %% ../nbs/02_segmentation.ipynb #473df313
 def level_blocks(
-    recording: Recording,
-    grid: FrameGrid,
+    recording: Recording,  # what to walk through
+    grid: FrameGrid,  # its samples and bins
     block_frames: int = 4096,  # frames of a core
     margin_frames: int = 64,  # frames of each margin
 ) -> Iterator[LevelBlock]:
@@ -212,9 +212,9 @@ def estimate_background(
     k = round(0.1587 * (rest.size - 1))
     return Background(level, max(float(-np.partition(rest, k)[k]), 0.2))
 
-# %% ../nbs/02_segmentation.ipynb #e97251ce
+# %% ../nbs/02_segmentation.ipynb #5648b765
 def with_background(
-    blocks: Iterable[LevelBlock],
+    blocks: Iterable[LevelBlock],  # blocks of a recording, in order
     context: int = 7,  # live blocks on each side
 ) -> Iterator[tuple[LevelBlock, Background | None]]:
     """Each block with the background around it; None for a block without sound."""
@@ -319,13 +319,13 @@ def join_frames(
         right[:-1] = np.minimum(right[:-1], middle)
     return np.stack([left, right], axis=1)
 
-# %% ../nbs/02_segmentation.ipynb #f3ba5d8c
+# %% ../nbs/02_segmentation.ipynb #78534797
 def search_frames(
-    recording: Recording,
-    grid: FrameGrid,
-    threshold: float,
-    border_threshold: float,
-    min_streak: int,  # frames
+    recording: Recording,  # what to search
+    grid: FrameGrid,  # its samples and bins
+    threshold: float,  # strong pixels, deviations
+    border_threshold: float,  # lit pixels, deviations
+    min_streak: int,  # frames that touching strong pixels must span
 ) -> ActiveFrames:
     """Walk through a recording once and note the frames with calls."""
     actives: list[np.ndarray] = []
@@ -356,15 +356,15 @@ def search_frames(
     )
     return ActiveFrames(frames, width, height, lit_frames, backgrounds)
 
-# %% ../nbs/02_segmentation.ipynb #41a1712e
+# %% ../nbs/02_segmentation.ipynb #087cd60f
 def cut_call(
-    recording: Recording,
-    grid: FrameGrid,
-    background: Background,
+    recording: Recording,  # recording of the call
+    grid: FrameGrid,  # its samples and bins
+    background: Background,  # around the call
     frames: np.ndarray,  # first frame, frame after the last
-    threshold: float,
-    border_threshold: float,
-    min_streak: int,  # frames
+    threshold: float,  # strong pixels, deviations
+    border_threshold: float,  # lit pixels, deviations
+    min_streak: int,  # frames that touching strong pixels must span
     pad: int = 8,  # frames that are looked at on both sides
 ) -> tuple[np.ndarray, dict[str, float]]:  # patch (n_freqs, n_frames), measures
     """Patch and measures of one call."""
@@ -384,10 +384,10 @@ def cut_call(
     patch[: above.shape[1]] = np.where(lit, np.maximum(above, 0), 0).T
     return patch, measure_ridge(above, lit, power, freqs_hz, grid.hop_s)
 
-# %% ../nbs/02_segmentation.ipynb #320eeb13
+# %% ../nbs/02_segmentation.ipynb #5104d720
 def cut_calls(
-    recording: Recording,
-    grid: FrameGrid,
+    recording: Recording,  # recording of the calls
+    grid: FrameGrid,  # its samples and bins
     backgrounds: list[tuple[int, Background]],  # first frame of a block, background from there
     frames: np.ndarray,  # (n_calls, 2) first frame, frame after the last
     regions: tuple[float, float, int],  # threshold, border_threshold, min_streak
@@ -404,14 +404,19 @@ def cut_calls(
         measures.append(values)
     return patches, measures
 
-
+# %% ../nbs/02_segmentation.ipynb #e38f2b54
 def check_times(
-    recording: Recording,
-    onsets_s: Any,  # (n,)
-    offsets_s: Any,  # (n,)
+    recording: Recording,  # recording the calls are in
+    onsets_s: Any,  # (n,) seconds from the start of the file
+    offsets_s: Any,  # (n,) seconds from the start of the file
 ) -> np.ndarray:  # (n, 2)
     """Onsets and offsets as one array; ValueError for a call that is not inside the recording."""
-    times = np.stack([np.asarray(onsets_s, float), np.asarray(offsets_s, float)], axis=1)
+    onsets, offsets = (np.atleast_1d(np.asarray(t, float)) for t in (onsets_s, offsets_s))
+    if onsets.ndim != 1 or onsets.shape != offsets.shape:
+        raise ValueError(
+            f"onsets_s has shape {onsets.shape}, offsets_s {offsets.shape}; give one of each a call"
+        )
+    times = np.stack([onsets, offsets], axis=1)
     inside = (times[:, 0] >= 0) & (times[:, 0] < times[:, 1])
     inside &= times[:, 1] <= recording.duration_s + 0.05
     if not inside.all():
@@ -422,7 +427,21 @@ def check_times(
         )
     return times
 
-# %% ../nbs/02_segmentation.ipynb #5228ca52
+
+def check_settings(
+    segmenter: "MultitaperSegmenter",  # whose settings to look at
+) -> None:
+    """ValueError for a setting of the segmenter that makes no sense at any sampling rate."""
+    if not segmenter.threshold > 0:
+        raise ValueError(f"threshold = {segmenter.threshold} must be above 0 noise deviations")
+    for name in ("min_duration_s", "max_duration_s", "min_gap_s", "max_border_s", "max_width_hz"):
+        if not getattr(segmenter, name) >= 0:
+            raise ValueError(f"{name} = {getattr(segmenter, name)} must be 0 or above")
+    for name in ("n_tapers", "n_lifter"):
+        if getattr(segmenter, name) != int(getattr(segmenter, name)):
+            raise ValueError(f"{name} = {getattr(segmenter, name)} must be a whole number")
+
+# %% ../nbs/02_segmentation.ipynb #e1c2828b
 @dataclass(repr=False, eq=False)
 class MultitaperSegmenter(BaseEstimator):
     """Finds calls as connected ridges of a multitaper spectrogram above the background."""
@@ -430,7 +449,7 @@ class MultitaperSegmenter(BaseEstimator):
     threshold: float = 3.4  # sensitivity, in noise deviations; lower finds fainter calls
     min_freq_hz: float = 35_000  # search band, lower edge
     max_freq_hz: float = 120_000  # search band, upper edge
-    min_duration_s: float = 0.0085  # of a call at the threshold; a louder one may be shorter
+    min_duration_s: float = 0.0085  # of a call at the threshold; less for a louder one
     max_duration_s: float = 0.5  # longer finds are dropped
     min_gap_s: float = 0.018  # pieces closer than this are one call
     border_threshold: float = 2.6  # borders move out along pixels above this, in deviations
@@ -444,8 +463,7 @@ class MultitaperSegmenter(BaseEstimator):
 
     def grid(self, recording: Recording) -> FrameGrid:
         """Frames and bins at the rate of this recording; RecordingError where it is too low."""
-        if not self.threshold > 0:
-            raise ValueError(f"threshold = {self.threshold} must be above 0 noise deviations")
+        check_settings(self)
         band = self.min_freq_hz, self.max_freq_hz
         return frame_grid(recording, *band, self.window_s, self.hop_s, self.n_tapers, self.n_lifter)
 
@@ -484,14 +502,14 @@ class MultitaperSegmenter(BaseEstimator):
         settings = {"name": type(self).__name__, **self.get_params()}
         return Calls(table, patches, (self.min_freq_hz, self.max_freq_hz), settings)
 
-# %% ../nbs/02_segmentation.ipynb #f631325e
+# %% ../nbs/02_segmentation.ipynb #943da1cd
 class Segmented(NamedTuple):
     """Calls of many recordings, and what happened to each file."""
 
     calls: Calls
     files: pd.DataFrame  # audio_path, duration_s, samplerate_hz, n_calls, warning, error
 
-# %% ../nbs/02_segmentation.ipynb #f99fc7ac
+
 def check_silence(
     recording: Recording,  # in which no call was found
 ) -> None:
@@ -526,16 +544,21 @@ def _segment_one(
     row["warning"] = "; ".join(dict.fromkeys(str(w.message) for w in caught))
     return calls, row | {"error": error}
 
-# %% ../nbs/02_segmentation.ipynb #a0840487
+# %% ../nbs/02_segmentation.ipynb #66d5c428
 def segment_recordings(
-    paths: Iterable[str | Path],  # files, as find_recordings gives them
+    paths: str | Path | Iterable[str | Path],  # one file or several, as find_recordings gives them
     segmenter: Any = None,  # anything with segment(recording); None: MultitaperSegmenter()
-    channel: int | Literal["mean"] = 0,
+    channel: int | Literal["mean"] = 0,  # of every recording
     n_jobs: int | None = None,  # processes of joblib
     progress: Callable[[Iterable, int], Iterable] = lambda steps, n: steps,  # e.g. a tqdm
 ) -> Segmented:
-    """Calls of many recordings; a file that cannot be used is reported in `files`, not raised."""
-    paths = [Path(p) for p in paths]
+    """Calls of many recordings; a file that cannot be used is reported in `files`, not raised.
+
+    Raises `RecordingError` if no recording was given, or if none could be used.
+    """
+    paths = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    if not paths:
+        raise RecordingError("no recordings were given; find_recordings lists those of a folder")
     segmenter = segmenter or MultitaperSegmenter()
     work = (delayed(_segment_one)(segmenter, path, channel) for path in paths)
     results = list(progress(Parallel(n_jobs, return_as="generator")(work), len(paths)))

@@ -539,7 +539,7 @@ def _omp_columns(G, X, n_nonzero, scale, first, last):
         used += S.size
     return counts, atoms[:used], values[:used], 0
 
-# %% ../nbs/04a_self_expression.ipynb #f6ea41f1
+# %% ../nbs/04a_self_expression.ipynb #93b648f5
 def gram(
     X: np.ndarray,  # (n, d) float32 rows
 ) -> np.ndarray:  # (n, n) float32
@@ -551,13 +551,17 @@ def _check_price(method: str, lam: Any, l2: float, n_nonzero: int, n: int) -> np
     "The price per call (n,), after a check of the solver's parameters."
     if method not in ("lasso", "elastic_net", "omp"):
         raise ValueError(f"method={method!r} is unknown; use 'lasso', 'elastic_net' or 'omp'")
+    if np.shape(lam) not in ((), (n,)):
+        raise ValueError(
+            f"lam has shape {np.shape(lam)}; give one price, or one for each of {n} calls"
+        )
     price = np.ascontiguousarray(np.broadcast_to(np.asarray(lam, float), n))
     if method != "omp" and not (price > 0).all():
         raise ValueError(f"lam={lam!r} must be above 0; smaller means more coefficients per call")
     if method == "elastic_net" and not l2 >= 0:
         raise ValueError(f"l2={l2!r} must be 0 or above")
-    if method == "omp" and n_nonzero < 1:
-        raise ValueError(f"n_nonzero={n_nonzero!r} must be 1 or above")
+    if method == "omp" and (not isinstance(n_nonzero, int | np.integer) or n_nonzero < 1):
+        raise ValueError(f"n_nonzero={n_nonzero!r} must be a whole number, 1 or above")
     return price
 
 # %% ../nbs/04a_self_expression.ipynb #51db2308
