@@ -220,7 +220,7 @@ def read_checked(
         )
     return x
 
-# %% ../nbs/00_recordings.ipynb #2dec5a14
+# %% ../nbs/00_recordings.ipynb #29ed0284
 def iterate_blocks(
     recording: Recording,  # recording to walk through
     block_samples: int,  # samples in a block; the last one may be shorter
@@ -235,7 +235,10 @@ def iterate_blocks(
     """
     stop = recording.n_samples if stop is None else min(stop, recording.n_samples)
     if not 0 <= overlap < block_samples:
-        raise ValueError(f"overlap = {overlap} must be from 0 to block_samples - 1")
+        raise ValueError(
+            f"block_samples = {block_samples} must be 1 or above, and overlap = {overlap} from 0 "
+            "to block_samples - 1"
+        )
     if start < 0:
         raise ValueError(f"start = {start} must not be negative")
     if start >= stop:
