@@ -58,7 +58,7 @@ def max_similarity(
         nearest[rows] = np.where(empty[rows], -1, best)
     return similarity, nearest
 
-# %% ../nbs/04_outliers.ipynb #94650396
+# %% ../nbs/04_outliers.ipynb #ad3ec6f1
 def split_outliers(
     similarity: np.ndarray,  # (n,), largest similarity of every call
     tau: float | None,  # threshold τ; None: no split
@@ -67,7 +67,7 @@ def split_outliers(
     similarity = np.asarray(similarity)
     if tau is None:
         return np.ones(len(similarity), dtype=bool)
-    return similarity >= np.asarray(tau, dtype=similarity.dtype)
+    return similarity >= np.asarray(tau, dtype=np.result_type(similarity, np.float32))
 
 
 def inlier_share(
@@ -76,7 +76,7 @@ def inlier_share(
 ) -> np.ndarray:
     """The share of inliers at each threshold, (len(taus),); 0 if there are no calls."""
     ordered = np.sort(np.asarray(similarity))
-    taus = np.asarray(taus, dtype=ordered.dtype)
+    taus = np.asarray(taus, dtype=np.result_type(ordered, np.float32))
     below = np.searchsorted(ordered, taus, side="left")
     return (len(ordered) - below) / max(len(ordered), 1)
 
