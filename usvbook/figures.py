@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['set_alt_text', 'alt_text', 'save_figure', 'unit_colors', 'busiest_stretch', 'plot_calls', 'tile', 'best_columns',
            'plot_mosaic', 'plot_examples', 'plot_flow', 'tsne', 'plot_embedding', 'plot_embeddings', 'usage_table',
-           'plot_usage', 'plot_affinity']
+           'recording_names', 'plot_usage', 'plot_affinity']
 
 # %% ../nbs/09_figures.ipynb #5bbe6748
 import math
@@ -534,7 +534,21 @@ def usage_table(
     np.add.at(counts, (codes[used], labels[used]), 1)
     return pd.DataFrame(counts, index=pd.Index(names, name="recording"), columns=range(n_units))
 
-# %% ../nbs/09_figures.ipynb #33c97094
+# %% ../nbs/09_figures.ipynb #87d829ae
+def recording_names(
+    paths: Sequence[Any],  # (n,) paths, each once
+) -> list[str]:
+    """Short names (n,) that tell recordings apart: the stem, or the path without common folders."""
+    files = [Path(str(path)) for path in paths]
+    stems = [file.stem for file in files]
+    if len(set(stems)) == len(stems):
+        return stems
+    shared = 0
+    while len({file.parts[: shared + 1] for file in files}) == 1:
+        shared += 1
+    return [Path(*file.parts[shared:]).as_posix() for file in files]
+
+# %% ../nbs/09_figures.ipynb #d625c246
 def plot_usage(
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
@@ -553,9 +567,8 @@ def plot_usage(
     top = max(1, percent.max(initial=0))
     norm = PowerNorm(0.5, vmin=0, vmax=top)  # small shares stay visible beside a large one
     image = ax.imshow(percent, aspect="auto", cmap="gray_r", norm=norm)
-    stems = [Path(name).stem for name in counts.index]
-    names = stems if len(set(stems)) == len(stems) else list(map(str, counts.index))
-    ax.set_yticks(range(n_recordings), [f"{n} ({t})" for n, t in zip(names, total, strict=True)])
+    names = zip(recording_names(list(counts.index)), total, strict=True)
+    ax.set_yticks(range(n_recordings), [f"{name} ({n_calls})" for name, n_calls in names])
     if n_columns <= 25 and n_recordings <= 40:
         for (row, unit), share in np.ndenumerate(percent):
             if share >= 0.5:
@@ -575,7 +588,7 @@ def plot_usage(
     set_alt_text(ax, f"Shares of {n_columns} units in the calls of {n_recordings} recordings.")
     return ax
 
-# %% ../nbs/09_figures.ipynb #aa8824cf
+# %% ../nbs/09_figures.ipynb #70062720
 def plot_affinity(
     A: Any,  # (n, n) sparse or dense, symmetric, >= 0
     labels: np.ndarray,  # (n,) unit of each call; -1: none, shown last
@@ -595,7 +608,7 @@ def plot_affinity(
     units, sizes = np.unique(labels[labels >= 0], return_counts=True)
     order = np.argsort(-sizes, kind="stable")
     middles = np.cumsum(sizes[order]) - sizes[order] / 2
-    wide = sizes[order] >= 0.025 * n
+    wide = sizes[order] >= 0.04 * n  # room for two digits
     names = [str(unit) for unit in units[order][wide]]
     ax.set_xticks(middles[wide], names, fontsize=8)
     ax.set_yticks(middles[wide], names, fontsize=8)
