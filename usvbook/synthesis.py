@@ -259,7 +259,7 @@ def ridge_snr_db(
     density = background_density(spec.freqs_hz, level_db)[ridge]
     return float(10 * np.log10(np.mean(spec.power.max(axis=0) / density)))
 
-# %% ../nbs/01_synthesis.ipynb #4ec3bfcd
+# %% ../nbs/01_synthesis.ipynb #9cb5f8f5
 MIN_GAP_S = 0.018
 
 
@@ -288,6 +288,8 @@ def draw_pairs(
     rng: np.random.Generator,  # source of chance
 ) -> np.ndarray:  # (n_calls,) is this call the second of an overlapping pair
     "Which calls begin before the one before them has ended; never two in a row."
+    if not 0 <= overlap <= 1:
+        raise ValueError(f"overlap = {overlap} is a share of the calls; give 0 to 1")
     second = rng.random(n_calls) < overlap / (2 - overlap)
     second[:1] = False
     for i in range(1, n_calls):
@@ -315,7 +317,7 @@ def place_calls(
     gaps_s = draw_gaps(len(lengths_s), free_s, rng)
     return (np.cumsum(gaps_s[:-1]) + np.cumsum(lengths_s) - lengths_s)[group] + lag_s
 
-# %% ../nbs/01_synthesis.ipynb #e3551507
+# %% ../nbs/01_synthesis.ipynb #9801d65f
 CLASS_WEIGHTS: dict[str, float] = {
     "up": 0.19,
     "down": 0.10,
@@ -339,9 +341,9 @@ def class_weights(
         classes = CLASS_WEIGHTS
     elif not isinstance(classes, Mapping):
         classes = dict.fromkeys([classes] if isinstance(classes, str) else classes, 1.0)
-    unknown = sorted(set(classes) - set(CLASSES))
+    unknown = set(classes) - set(CLASSES)
     weights = np.array([float(classes.get(name, 0.0)) for name in CLASSES])
-    if unknown or (weights < 0).any() or weights.sum() <= 0:
+    if unknown or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
         raise ValueError(
             f"classes = {classes!r} must give weights >= 0, not all 0, to some of {CLASSES}"
         )
@@ -382,7 +384,7 @@ def draw_animals(
         raise ValueError("animal is empty; give at least one name")
     return [draw_animal(one, rng, classes) if isinstance(one, str) else one for one in given]
 
-# %% ../nbs/01_synthesis.ipynb #73311a7c
+# %% ../nbs/01_synthesis.ipynb #d0366246
 class Sources(NamedTuple):
     "The parts of which a recording is the sum, each at its level in the recording."
 
@@ -390,22 +392,21 @@ class Sources(NamedTuple):
     calls: list[np.ndarray]  # samples of each call alone, float32
     first_samples: list[int]  # absolute index of the first sample of each call
 
-    def mix(self, calls: Sequence[int] | None = None) -> np.ndarray:
+    def mix(self, calls: Sequence[int] | None = None) -> np.ndarray:  # (n_samples,) float32
         "Background and calls added up (only the calls with the given indices, if any are given)."
         x = self.background.copy()
         for i in range(len(self.calls)) if calls is None else calls:
             x[self.first_samples[i] : self.first_samples[i] + len(self.calls[i])] += self.calls[i]
         return x
 
-    def alone(self, call: int) -> np.ndarray:
+    def alone(self, call: int) -> np.ndarray:  # (n_samples,) float32
         "One call alone in a recording of silence."
         x = np.zeros_like(self.background)
-        x[self.first_samples[call] : self.first_samples[call] + len(self.calls[call])] = self.calls[
-            call
-        ]
+        first, samples = self.first_samples[call], self.calls[call]
+        x[first : first + len(samples)] = samples
         return x
 
-# %% ../nbs/01_synthesis.ipynb #7360bdc4
+# %% ../nbs/01_synthesis.ipynb #68436ca0
 PEAK = 0.3
 
 
@@ -417,6 +418,8 @@ def make_noise(
     rngs: Sequence[np.random.Generator],  # three sources of chance, one for each noise
 ) -> np.ndarray:  # (n_samples,) float32
     "Everything that is no call."
+    if not min(movement_noise, bursts) >= 0:
+        raise ValueError(f"movement_noise = {movement_noise}, bursts = {bursts}: give 0 or above")
     noise = background(n_samples, samplerate_hz, rngs[0])
     if movement_noise:
         noise += movement(n_samples, samplerate_hz, rngs[1], movement_noise)
@@ -429,12 +432,12 @@ def set_gain(
     sources: Sources,  # parts at any level
     peak: float = PEAK,  # wanted largest absolute value of their sum
 ) -> Sources:  # the same parts, all scaled by one factor
-    "Scale a recording as a well-set gain would."
+    "Scale a recording as a well-set gain would; the background is scaled in place."
     gain = np.float32(peak / np.abs(sources.mix()).max())
     np.multiply(sources.background, gain, out=sources.background)
     return sources._replace(calls=[gain * call for call in sources.calls])
 
-# %% ../nbs/01_synthesis.ipynb #78148af9
+# %% ../nbs/01_synthesis.ipynb #6079276c
 def draw_calls(
     animals: Sequence[Animal],  # who may sing
     n_calls: int,  # how many calls
@@ -444,6 +447,8 @@ def draw_calls(
     rng: np.random.Generator,  # source of chance
 ) -> list[tuple[int, Animal, str, Contour]]:  # first sample, animal, class, track; in time order
     "Who sings what, and when. Calls that overlap come from two animals, where there are two."
+    if n_calls < 0:
+        raise ValueError(f"n_calls = {n_calls} must be 0 or above")
     who_rng, class_rng, time_rng, *track_rngs = rng.spawn(3 + n_calls)
     second = draw_pairs(n_calls, overlap, time_rng)
     who = who_rng.integers(len(animals), size=n_calls)
@@ -499,7 +504,7 @@ def truth_row(
         "freqs_hz": track.freqs_hz[::step],
     }
 
-# %% ../nbs/01_synthesis.ipynb #5130f1b1
+# %% ../nbs/01_synthesis.ipynb #76bc7d62
 def synthesize(
     duration_s: float = 10.0,  # length of the recording
     n_calls: int = 60,  # how many calls
@@ -522,8 +527,10 @@ def synthesize(
     """A recording with known calls: waveform, and a table with one row a call, in order of onset.
 
     Columns of the table: `TRUTH_COLUMNS`; `times_s` and `freqs_hz` hold the frequency track of
-    the fundamental. Raises `ValueError` if the calls do not fit, or the rate is too low.
+    the fundamental. Raises `ValueError` if the calls do not fit or a setting is out of range.
     """
+    if not np.isfinite([snr_db, snr_spread_db]).all():
+        raise ValueError(f"snr_db = {snr_db}, snr_spread_db = {snr_spread_db} must be finite")
     rng = np.random.default_rng(random_state)
     animal_rng, call_rng, level_rng, sound_rng, *noise_rngs = rng.spawn(7)
     crowd = draw_animals(animal, classes, animal_rng)
@@ -543,7 +550,7 @@ def synthesize(
     waveform = sources.mix()
     return (waveform, truth, sources) if return_sources else (waveform, truth)
 
-# %% ../nbs/01_synthesis.ipynb #38ea3359
+# %% ../nbs/01_synthesis.ipynb #e0a849f5
 STRAINS: dict[str, dict[str, float]] = {
     "A": CLASS_WEIGHTS | {"up": 0.26, "chevron": 0.20, "flat": 0.14, "short": 0.08},
     "B": CLASS_WEIGHTS | {"step_down": 0.20, "complex": 0.14, "down": 0.14, "two_steps": 0.12},
@@ -554,6 +561,8 @@ def _plan_animals(
     strains: Mapping[str, Mapping[str, float]], n_animals: int
 ) -> list[tuple[str, dict[str, float]]]:
     "Strain, and weights of all its classes, of every animal of a study."
+    if n_animals < 1:
+        raise ValueError(f"n_animals = {n_animals} must be 1 or above")
     weights = {s: dict(zip(CLASSES, class_weights(w), strict=True)) for s, w in strains.items()}
     return [(strain, weights[strain]) for strain in strains for _ in range(n_animals)]
 
