@@ -349,17 +349,17 @@ def read_resampled(
     offset = start - first // down * up
     return scipy.signal.resample_poly(x.astype(float), up, down)[offset : offset + stop - start]
 
-# %% ../nbs/02a_mupet.ipynb #438fa653
+# %% ../nbs/02a_mupet.ipynb #f383c192
 class Candidate(NamedTuple):
     "A stretch of activity with its times in seconds and its frames."
 
-    onset_s: float
+    onset_s: float  # as reported
     offset_s: float
-    start_s: float
+    start_s: float  # on the absolute sample clock
     stop_s: float
-    gammatone: np.ndarray
-    mask: np.ndarray
-    excess: np.ndarray
+    gammatone: np.ndarray  # (n_frames, n_filters) logarithm
+    mask: np.ndarray  # (n_frames, n_filters) bool: stands out of the noise
+    excess: np.ndarray  # (n_frames, N_BINS) power above the median
 
 
 def stream_frames(
