@@ -8,9 +8,9 @@ __all__ = ['FRAME_FLOOR', 'SQUEEZE_FLOOR', 'RELATIVE_FRAME_FLOOR', 'RELATIVE_SQU
            'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture', 'PictureWarning',
            'unit_rows', 'degenerate_rows', 'call_pictures', 'CallImages']
 
-# %% ../nbs/03_preprocessing.ipynb #f9ca0918
+# %% ../nbs/03_preprocessing.ipynb #aeeb27dc
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,10 +21,10 @@ from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, TransformerMixin
 from threadpoolctl import threadpool_limits
 
-# %% ../nbs/03_preprocessing.ipynb #fec76529
+# %% ../nbs/03_preprocessing.ipynb #4f67937c
 def bicubic_kernel(
     x: np.ndarray,  # distances, in pixels of the input
-) -> np.ndarray:
+) -> np.ndarray:  # same shape
     """Keys' cubic convolution kernel with a = -0.5 (IEEE Trans. ASSP 29(6), 1981)."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1.0
@@ -67,7 +67,7 @@ def imresize(
     columns = resize_matrix(a.shape[-1], shape[1])
     return rows @ a @ columns.T
 
-# %% ../nbs/03_preprocessing.ipynb #38d9741a
+# %% ../nbs/03_preprocessing.ipynb #b2e837fb
 FRAME_FLOOR, SQUEEZE_FLOOR = 1e-4, 10.0  # published, absolute: natural logarithms of power
 RELATIVE_FRAME_FLOOR, RELATIVE_SQUEEZE_FLOOR = 1e-6, 0.15
 BACKGROUND_FACTOR, BACKGROUND_CAP = 1.5, 0.5
@@ -76,7 +76,7 @@ BACKGROUND_FACTOR, BACKGROUND_CAP = 1.5, 0.5
 def trim_frames(
     patch: np.ndarray,  # (n_freqs, n_frames)
     floor: float | None = None,  # least energy (sum of squares) of an end frame; None: relative
-) -> np.ndarray:
+) -> np.ndarray:  # (n_freqs, n_kept)
     """Drop leading and trailing frames below `floor`; quiet frames inside a call stay."""
     energy = (patch**2).sum(axis=0)
     least = RELATIVE_FRAME_FLOOR * energy.max(initial=0) if floor is None else floor
@@ -86,7 +86,7 @@ def trim_frames(
 
 def loud_rows(
     patch: np.ndarray,  # (n_freqs, n_frames)
-) -> np.ndarray:
+) -> np.ndarray:  # (n_kept, n_frames)
     """Keep the rows whose energy exceeds the mean row energy; the others are cut out."""
     energy = (patch**2).sum(axis=1)
     return patch[energy > energy.mean() * (1 + 1e-9)] if energy.size else patch
@@ -206,12 +206,14 @@ def degenerate_rows(
     """The calls that gave no picture, (n,) boolean: True where a row is zero throughout."""
     return np.linalg.norm(np.asarray(X), axis=1) == 0
 
-# %% ../nbs/03_preprocessing.ipynb #4e91dbf2
+# %% ../nbs/03_preprocessing.ipynb #4046374f
 PICTURES = ("cut", "frequency")
 
 
 def _checked_patches(calls: Any) -> list[np.ndarray]:
-    """The patches of `calls`, each a 2-D array."""
+    """The patches of `calls`, each a 2-D array; ValueError for anything else."""
+    if isinstance(calls, Iterator):
+        raise ValueError("the calls can be walked through only once; give them as a list")
     patches = [np.asarray(patch) for patch in getattr(calls, "patches", calls)]
     for i, patch in enumerate(patches):
         if patch.ndim != 2:
@@ -234,8 +236,8 @@ def _pictures(
 def call_pictures(
     calls: Any,  # `Calls`, or anything with `.patches`; a list of 2-D arrays; or a 3-D stack
     picture: str = "cut",  # one of `PICTURES`
-    n_freqs: int = 64,
-    n_frames: int = 64,
+    n_freqs: int = 64,  # F, rows of the picture
+    n_frames: int = 64,  # T, columns of the picture
     absolute: bool = False,  # published thresholds, "cut" only
     n_jobs: int | None = None,  # threads; None: one
 ) -> np.ndarray:
