@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['affinity', 'cosine_affinity', 'SpectralEmbedding', 'graph_components', 'spectral_embedding', 'normalise_embedding',
-           'spectral_labels', 'GraphWarning', 'graph_fault', 'SparseSubspaceClustering', 'CosineSpectralClustering',
-           'WardOnComponents', 'plot_affinity', 'plot_spectrum', 'self_expression', 'certificate', 'Certificate']
+           'spectral_labels', 'GraphWarning', 'graph_fault', 'check_n_clusters', 'SparseSubspaceClustering',
+           'CosineSpectralClustering', 'WardOnComponents', 'plot_affinity', 'plot_spectrum', 'self_expression',
+           'certificate', 'Certificate']
 
 # %% ../nbs/05_ssc.ipynb #4e0e458d
 import warnings
@@ -231,7 +232,19 @@ def graph_fault(
         f"{beyond}); lower lam (omp: raise n_nonzero), lower tau or add calls{fewer}"
     )
 
-# %% ../nbs/05_ssc.ipynb #9770751b
+# %% ../nbs/05_ssc.ipynb #9c99cd23
+def check_n_clusters(
+    n_clusters: int,  # K, units asked for
+    n_calls: int,  # calls there are
+) -> None:
+    "Raises `ValueError` unless so many calls can form so many units."
+    if n_clusters < 1 or n_calls < n_clusters:
+        raise ValueError(
+            f"n_samples={n_calls} calls cannot form n_clusters={n_clusters} units; "
+            "choose n_clusters between 1 and the number of calls"
+        )
+
+# %% ../nbs/05_ssc.ipynb #48d166c9
 class _SpectralClustering(ClusterMixin, BaseEstimator):
     "What the two spectral estimators share: from the affinity to the labels."
 
@@ -249,11 +262,7 @@ class _SpectralClustering(ClusterMixin, BaseEstimator):
         falls apart.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        if self.n_clusters < 1 or len(X) < self.n_clusters:
-            raise ValueError(
-                f"n_samples={len(X)} calls cannot form n_clusters={self.n_clusters} units; "
-                "choose n_clusters between 1 and the number of calls"
-            )
+        check_n_clusters(self.n_clusters, len(X))
         rng = check_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=2)
         A = self.affinity_matrix_ = self._affinity(as_rows(unit_rows(X)))
@@ -322,7 +331,7 @@ class CosineSpectralClustering(_SpectralClustering):
     def _affinity(self, X: np.ndarray) -> np.ndarray:
         return cosine_affinity(X)
 
-# %% ../nbs/05_ssc.ipynb #04126a14
+# %% ../nbs/05_ssc.ipynb #6c3963a3
 @dataclass(repr=False, eq=False)
 class WardOnComponents(ClusterMixin, BaseEstimator):
     """Ward's agglomerative clustering on the leading principal components, the plain baseline.
@@ -341,11 +350,7 @@ class WardOnComponents(ClusterMixin, BaseEstimator):
     ) -> "WardOnComponents":
         "Cluster the rows of `X`. Raises `ValueError` for fewer calls than clusters."
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        if self.n_clusters < 1 or len(X) < self.n_clusters:
-            raise ValueError(
-                f"n_samples={len(X)} calls cannot form n_clusters={self.n_clusters} units; "
-                "choose n_clusters between 1 and the number of calls"
-            )
+        check_n_clusters(self.n_clusters, len(X))
         kept = min(self.n_components, *X.shape)
         self.embedding_ = PCA(kept, random_state=self.random_state).fit_transform(X)
         self.labels_ = AgglomerativeClustering(self.n_clusters, linkage="ward").fit_predict(
