@@ -146,7 +146,7 @@ def half_stability(
         scores.append(adjusted_rand_score(*labelings))
     return float(np.mean(scores))
 
-# %% ../nbs/07_metrics.ipynb #0cfd4869
+# %% ../nbs/07_metrics.ipynb #151fa282
 def _unit_sizes(labels: np.ndarray, n_clusters: int | None) -> np.ndarray:
     """Calls of every unit, (K,), with zeros for empty units up to `n_clusters`."""
     return np.bincount(labels[labels >= 0], minlength=n_clusters or 0)
@@ -160,7 +160,7 @@ def centroid_numbers(
 ) -> dict[str, float]:
     """d-bar_cos and σ of one labeling, and d-bar_cos over units of at least `min_size` calls."""
     means = centroids(X, labels)
-    large = np.bincount(labels[labels >= 0], minlength=len(means)) >= min_size
+    large = _unit_sizes(labels, len(means)) >= min_size
     return {
         f"d_cos_{suffix}": harmonic_mean_distance(means),
         f"sigma_{suffix}": distance_deviation(means),

@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'SEGMENTERS', 'FORMAT', 'VERSION', 'ARRAYS', 'GRAPHS', 'ma
            'Settled', 'settle', 'Repertoire', 'make_segmenter', 'RepertoireError', 'save_repertoire', 'read_head',
            'read_repertoire', 'load_repertoire']
 
-# %% ../nbs/08_repertoire.ipynb #5592e798
+# %% ../nbs/08_repertoire.ipynb #aadeaa11
 import json
 import os
 import warnings
@@ -24,7 +24,7 @@ from sklearn.cluster import KMeans
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .assignment import assign, centroids, found_units, order_by_size
-from .metrics import label_stability, quality
+from .metrics import quality, seed_stability
 from .mupet import MupetSegmenter
 from .outliers import max_similarity, split_outliers
 from .preprocessing import CallImages
@@ -117,7 +117,7 @@ def settle(
         similarity[labels == unit] = assign(X[labels == unit], centroid[None])[1]
     return Settled(labels, means, similarity)
 
-# %% ../nbs/08_repertoire.ipynb #f2d5545a
+# %% ../nbs/08_repertoire.ipynb #75ef4c91
 @dataclass(repr=False, eq=False)
 class Repertoire(ClusterMixin, BaseEstimator):
     """The repertoire of a set of calls, by two-step subspace clustering.
@@ -203,10 +203,11 @@ class Repertoire(ClusterMixin, BaseEstimator):
 
     def stability(self, calls: Calls | np.ndarray, n_seeds: int = 3) -> float:
         """Mean adjusted Rand index between fits that differ in their seed; 1 is best."""
-        X = self.vectors(calls)
-        fits = (clone(self).set_params(random_state=seed) for seed in range(n_seeds))
+        X, copy = self.vectors(calls), clone(self)
         with warnings.catch_warnings(action="ignore"):  # what they warn of, fit has said
-            return label_stability([fit.fit(X).labels_ for fit in fits])
+            return seed_stability(
+                lambda seed: copy.set_params(random_state=seed).fit(X).labels_, range(n_seeds)
+            )
 
     def segmenter(self) -> Any:
         """The segmenter that found the calls of this repertoire, to find new ones alike."""
