@@ -6,7 +6,7 @@
 __all__ = ['MEASURES', 'CALL_COLUMNS', 'measure_ridge', 'Calls', 'call_table', 'Matching', 'match_calls', 'match_recordings',
            'true_labels']
 
-# %% ../nbs/01a_calls.ipynb #e13d30a5
+# %% ../nbs/01a_calls.ipynb #02d22ae4
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from .recordings import Recording
+from .recordings import Recording, decibels
 
-# %% ../nbs/01a_calls.ipynb #076b9b79
+# %% ../nbs/01a_calls.ipynb #6d966e87
 MEASURES = (
     "low_freq_hz", "high_freq_hz", "peak_freq_hz", "start_freq_hz", "end_freq_hz", "mean_freq_hz",
     "bandwidth_hz", "slope_hz_per_s", "peak_power_db", "mean_power_db", "snr_db", "tonality",
@@ -36,7 +36,7 @@ def measure_ridge(
     ridge_level = np.where(lit, above, -np.inf) if len(rows) else above
     rows = rows if len(rows) else np.arange(len(above))
     ridge = ridge_level[rows].argmax(axis=1)
-    freq, level = freqs_hz[ridge], 10 * np.log10(np.maximum(power[rows, ridge], 1e-37))
+    freq, level = freqs_hz[ridge], decibels(power[rows, ridge], floor=1e-37)
     band = np.maximum(power[rows], 1e-37)
     flatness = np.exp(np.log(band).mean(axis=1)) / band.mean(axis=1)
     slope = np.polyfit(rows * hop_s, freq, 1)[0] if len(rows) > 1 else 0.0
