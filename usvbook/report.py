@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MEDIANS', 'STYLE', 'PAGE', 'CAPTIONS', 'escape', 'number', 'html_table', 'read_picture', 'inline_image', 'thumbnail',
-           'unit_summary', 'recording_summary', 'explain_sizes', 'explain_distances', 'explain_quality', 'head_section',
-           'trouble_section', 'figure_element', 'units_section', 'recordings_section', 'quality_section', 'run_section',
-           'reuse_section', 'page_body', 'write_page', 'write_report']
+           'unit_summary', 'recording_summary', 'explain_sizes', 'explain_distances', 'explain_grouping',
+           'explain_quality', 'head_section', 'trouble_section', 'figure_element', 'units_section',
+           'recordings_section', 'quality_section', 'run_section', 'reuse_section', 'page_body', 'write_page',
+           'write_report']
 
 # %% ../nbs/09a_report.ipynb #03f172ca
 import base64
@@ -186,7 +187,7 @@ def explain_sizes(
         said.append((True, f"{number(none)} calls give no picture and belong to no unit."))
     return said
 
-# %% ../nbs/09a_report.ipynb #c33f1aea
+# %% ../nbs/09a_report.ipynb #afab8166
 def explain_distances(
     quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
     min_size: int = 10,  # units with fewer calls are small
@@ -214,12 +215,26 @@ def explain_distances(
     if (sigma := quality.get("sigma_all")) is not None:
         text = f"These distances vary by σ = {number(sigma, 3)} from pair to pair"
         said.append((False, f"{text}; less means that the units differ more evenly."))
+    return said
+
+# %% ../nbs/09a_report.ipynb #9a060576
+def explain_grouping(
+    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+) -> list[tuple[bool, str]]:
+    """Sentences on the grouping of the calls, HTML; True marks those that ask for caution."""
+    said: list[tuple[bool, str]] = []
     if (silhouette := quality.get("silhouette")) is not None:
         text = f"Silhouette {number(silhouette, 2)} (1: each call far nearer to its own unit than"
         text += " to the next; 0: in between; below 0: nearer to the next)."
         if silhouette < 0.1:
             text += " The units run into each other: read them as regions, not as kinds."
         said.append((silhouette < 0.1, text))
+    if (stability := quality.get("stability")) is not None:
+        text = f"Stability {number(stability, 2)}: how far other seeds make the same units"
+        text += " (adjusted Rand index; 1: the same, 0: as by chance)."
+        if stability < 0.6:
+            text += " Other seeds make other units: ask for fewer, or add calls."
+        said.append((stability < 0.6, text))
     if (ari := quality.get("ari")) is not None:
         text = f"Against the true classes: adjusted Rand index {number(ari, 2)}, normalised mutual"
         text += f" information {number(quality.get('nmi'), 2)}, purity"
@@ -232,9 +247,10 @@ def explain_quality(
     min_size: int = 10,  # units with fewer calls are small
 ) -> list[tuple[bool, str]]:
     """All sentences on the quality of a repertoire, HTML; True marks those that ask for caution."""
-    return explain_sizes(quality, min_size) + explain_distances(quality, min_size)
+    sizes = explain_sizes(quality, min_size)
+    return sizes + explain_distances(quality, min_size) + explain_grouping(quality)
 
-# %% ../nbs/09a_report.ipynb #e74de0ef
+# %% ../nbs/09a_report.ipynb #590bed0e
 STYLE = """
 :root { color-scheme: light; --line: #d0d4d9; --soft: #f4f5f7; --ink: #1d2126; --dim: #545b64; }
 * { box-sizing: border-box; }
@@ -264,7 +280,7 @@ th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid var(--line); text-ali
   vertical-align: middle; }
 th { vertical-align: bottom; font-weight: 600; }
 .words th, .words td, th:first-child, td:first-child { text-align: left; }
-.words td { overflow-wrap: anywhere; }
+.words td { overflow-wrap: anywhere; min-width: 8rem; }
 .thumb { display: block; border: 1px solid var(--line); image-rendering: pixelated; }
 .bar { display: inline-block; height: 0.6rem; background: #4b5563; vertical-align: middle;
   margin-right: 0.4rem; min-width: 1px; }
@@ -281,6 +297,7 @@ footer { padding: 1rem 1.25rem 2rem; }
   details::details-content { display: block; content-visibility: visible; } }
 """
 
+# %% ../nbs/09a_report.ipynb #e9cb298e
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -301,7 +318,7 @@ $body
 </html>
 """)
 
-# %% ../nbs/09a_report.ipynb #b91b1d81
+# %% ../nbs/09a_report.ipynb #2445f733
 def head_section(
     calls: pd.DataFrame,  # one row a call
     per_recording: pd.DataFrame,  # what `recording_summary` returns
@@ -310,18 +327,19 @@ def head_section(
     """The numbers that everybody asks first."""
     seconds = per_recording["duration_s"].sum(min_count=1)
     n_inliers = quality.get("n_inliers", calls.get("is_inlier", pd.Series(dtype=bool)).sum())
+    n_units = calls.loc[calls["unit"] >= 0, "unit"].nunique() if "unit" in calls else None
     cards = [
         ("recordings", number(len(per_recording))),
         ("minutes", number(seconds, 1, 1 / 60)),
         ("calls", number(len(calls))),
         ("calls per minute", number(60 * len(calls) / seconds if seconds > 0 else None, 1)),
-        ("units", number(quality.get("n_units"))),
+        ("units", number(quality.get("n_units", n_units))),
         ("inliers", f"{number(n_inliers / max(len(calls), 1), 0, 100)} %"),
     ]
     items = "".join(f"<li><b>{value}</b>{name}</li>" for name, value in cards)
     return f'<ul class="cards">{items}</ul>'
 
-
+# %% ../nbs/09a_report.ipynb #62efc4db
 def trouble_section(
     failed: Sequence[tuple[Any, Any]],  # (file, reason)
     warnings: Sequence[Any],  # messages
@@ -338,10 +356,10 @@ def trouble_section(
         parts.append(f"<p><b>Warnings: {len(warnings)}</b></p><ul>{items}</ul>")
     return f'<div class="box" role="note">{"".join(parts)}</div>' if parts else ""
 
-# %% ../nbs/09a_report.ipynb #a2438f2f
+# %% ../nbs/09a_report.ipynb #015d976d
 CAPTIONS = {
-    "mosaic": "Mean picture of each unit, the largest first: the number in bold is the unit, the "
-    "number beside it its calls. Time runs to the right, frequency upward. A blurred picture "
+    "mosaic": "Mean picture of each unit: the number in bold is the unit, n its number of calls "
+    "here. Time runs to the right, frequency upward. A blurred picture "
     "belongs to a unit whose calls differ.",
     "calls": "Each call has a box with the number of its unit; dashed boxes are outliers.",
     "usage": "Share of each unit in the calls of each recording.",
@@ -374,7 +392,7 @@ def figure_element(
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
-# %% ../nbs/09a_report.ipynb #3cf8fd0b
+# %% ../nbs/09a_report.ipynb #47c77820
 def units_section(
     units: pd.DataFrame,  # one row a unit: unit, n_calls, share, medians, more
     centroids: np.ndarray | None,  # (K, n_freqs * n_frames); None: no pictures
@@ -408,18 +426,19 @@ def units_section(
         rows.append(cells)
     head = ["unit", *(["picture"] if centroids is not None else []), "calls", "share (%)"]
     head += [title for _, title, _, _ in columns]
-    caption = f"Units in order of size; medians of their calls. * fewer than {min_size} calls."
+    caption = f"Units by number; medians of their calls. * fewer than {min_size} calls."
     return html_table(head, rows, caption)
 
-# %% ../nbs/09a_report.ipynb #597ad2b9
+# %% ../nbs/09a_report.ipynb #23371ee4
 def recordings_section(
     per_recording: pd.DataFrame,  # what `recording_summary` returns
 ) -> str:
     """The table of recordings."""
-    rows = []
-    for row in per_recording.to_dict("records"):
-        path = str(row["audio_path"])
-        name = f'<span title="{escape(path)}">{escape(Path(path).name)}</span>'
+    from usvbook.figures import recording_names
+
+    rows, names = [], recording_names(list(per_recording["audio_path"]))
+    for row, short in zip(per_recording.to_dict("records"), names, strict=True):
+        name = f'<span title="{escape(row["audio_path"])}">{escape(short)}</span>'
         numbers = [number(row["duration_s"], 1), number(row["n_calls"])]
         numbers += [number(row["calls_per_min"], 1), number(row["n_units_used"])]
         rows.append([name, *numbers])
@@ -445,30 +464,38 @@ def quality_section(
         f"<details><summary>All numbers</summary>{table}</details>"
     )
 
-# %% ../nbs/09a_report.ipynb #d1d8a31a
+# %% ../nbs/09a_report.ipynb #00be5631
 def run_section(
     run: Mapping[str, Any],  # parameters, versions, inputs, timings, ...; values may be nested
 ) -> str:
-    """How the result was made: one folded table for each entry of the run's information."""
+    """How the result was made: one folded table or list for each entry of the run's information.
+
+    Empty entries are left out.
+    """
     plain: list[list[str]] = []
     parts: list[str] = []
     for name, value in run.items():
         title = f"<code>{escape(name)}</code>"
+        if not value and isinstance(value, Mapping | list | tuple):
+            continue
         if isinstance(value, Mapping):
             rows = [[escape(key), escape(entry)] for key, entry in value.items()]
             table = html_table(["name", "value"], rows, str(name), "words")
             parts.append(f"<details><summary>{title}</summary>{table}</details>")
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        elif isinstance(value, list | tuple) and isinstance(value[0], Mapping):
             keys = list(value[0])
             rows = [[escape(entry.get(key)) for key in keys] for entry in value]
             table = html_table(list(map(escape, keys)), rows, str(name), "words")
             parts.append(f"<details><summary>{title}</summary>{table}</details>")
+        elif isinstance(value, list | tuple):
+            items = "".join(f"<li>{escape(entry)}</li>" for entry in value)
+            parts.append(f"<details><summary>{title}</summary><ul>{items}</ul></details>")
         else:
             plain.append([title, escape(value)])
     first = html_table(["name", "value"], plain, "This run", "words") if plain else ""
     return first + "".join(parts)
 
-
+# %% ../nbs/09a_report.ipynb #20019298
 def reuse_section(
     repertoire: str | Path | None,  # the saved repertoire
     files: Mapping[str, str],  # name of a file beside the report -> what it holds
@@ -519,7 +546,7 @@ def write_page(
     os.replace(beside, path)
     return path
 
-# %% ../nbs/09a_report.ipynb #ec29d168
+# %% ../nbs/09a_report.ipynb #1752876d
 def write_report(
     path: str | Path,  # the HTML file to write
     calls: pd.DataFrame,  # one row a call: audio_path, unit, is_inlier, similarity, measures
@@ -560,5 +587,6 @@ def write_report(
         ("Use it again", reuse_section(repertoire, files or {})),
         ("How it was made", run_section(run) if run else ""),
     ]
-    footer = "Unit numbers start at 0 and follow the number of calls. Made with usvbook."
+    footer = "Units are numbered from 0, the largest, when a repertoire is built, and keep their "
+    footer += "numbers when new calls are assigned. Made with usvbook."
     return write_page(path, title, subtitle, page_body(main), footer)
