@@ -11,7 +11,7 @@ __all__ = ['CHUNK_S', 'WINDOW_S', 'SHIFT_S', 'N_FFT', 'N_BINS', 'HIGH_PASS_HZ', 
            'stream_candidates', 'compat_chunk', 'isolated_frames', 'compat_candidates', 'MupetSegmenter', 'is_kept',
            'settings_bank', 'mupet_statistics', 'segment_recording']
 
-# %% ../nbs/02a_mupet.ipynb #b42709be
+# %% ../nbs/02a_mupet.ipynb #f03bbde0
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +23,6 @@ import pandas as pd
 import scipy.fft
 import scipy.signal
 from sklearn.base import BaseEstimator
-from tqdm.auto import tqdm
 
 from .calls import MEASURES, Calls, call_table
 from .recordings import Recording, RecordingError
@@ -493,7 +492,7 @@ def compat_candidates(
         first = end - floor((len(x) - advance) / rate * source_rate)
         counter += counted
 
-# %% ../nbs/02a_mupet.ipynb #8ed7b274
+# %% ../nbs/02a_mupet.ipynb #58b4646b
 @dataclass(repr=False, eq=False)
 class MupetSegmenter(BaseEstimator):
     """The detector of MUPET 2.1 (Van Segbroeck et al., Neuron 2017), corrected or as published."""
@@ -512,9 +511,9 @@ class MupetSegmenter(BaseEstimator):
     denoise: bool = False  # strike out what is loud below the band
     compat: bool = False  # with clock, frequencies and borders of version 2.1
 
-    def segment(self, recording: Recording, progress: bool = False) -> Calls:
+    def segment(self, recording: Recording) -> Calls:
         "Calls of a recording, with shared measures, MUPET's own as `mupet_*`, and pictures."
-        return segment_recording(recording, self, progress)
+        return segment_recording(recording, self)
 
 
 def is_kept(
@@ -563,7 +562,7 @@ def settings_bank(
         )
     return bank
 
-# %% ../nbs/02a_mupet.ipynb #5fa626f6
+# %% ../nbs/02a_mupet.ipynb #f04f82c4
 STATISTICS = (
     *Candidate._fields[:4],
     *("total_energy_db", "peak_db", "start_freq_hz", "final_freq_hz", "min_freq_hz"),
@@ -574,7 +573,6 @@ STATISTICS = (
 def mupet_statistics(
     recording: Recording,  # what to analyse
     segmenter: MupetSegmenter,  # with which settings
-    progress: bool = False,  # show a progress bar
 ) -> tuple[pd.DataFrame, list[np.ndarray]]:  # columns STATISTICS; (n_filters, n_frames)
     "MUPET's table of calls with its gammatone pictures, row 0 the lowest channel."
     s = segmenter
@@ -590,24 +588,20 @@ def mupet_statistics(
         pieces = stream_frames(recording, bank, s.noise_reduction)
         candidates = stream_candidates(pieces, bank.samplerate_hz, s.min_gap_s, s.denoise)
     rows, patches = [], []
-    with tqdm(total=round(recording.duration_s), unit="s", disable=not progress) as bar:
-        for c in candidates:
-            bar.update(round(c.stop_s) - bar.n)
-            found = call_statistics(c.gammatone, c.mask, c.excess, bank, s.compat)
-            if found is not None and is_kept(found, s):
-                rows.append(dict(zip(Candidate._fields[:4], c[:4], strict=True)) | found)
-                patches.append(np.ascontiguousarray(c.gammatone.T, np.float32))
-        bar.update(bar.total - bar.n)
+    for c in candidates:
+        found = call_statistics(c.gammatone, c.mask, c.excess, bank, s.compat)
+        if found is not None and is_kept(found, s):
+            rows.append(dict(zip(Candidate._fields[:4], c[:4], strict=True)) | found)
+            patches.append(np.ascontiguousarray(c.gammatone.T, np.float32))
     return pd.DataFrame(rows, columns=list(STATISTICS), dtype=float), patches
 
-# %% ../nbs/02a_mupet.ipynb #6c0b6bb0
+# %% ../nbs/02a_mupet.ipynb #5e23659e
 def segment_recording(
     recording: Recording,  # what to segment
     segmenter: MupetSegmenter,  # with which settings
-    progress: bool = False,  # show a progress bar
 ) -> Calls:
     "Calls with the shared measures, MUPET's own as `mupet_*`, and the gammatone pictures."
-    found, patches = mupet_statistics(recording, segmenter, progress)
+    found, patches = mupet_statistics(recording, segmenter)
     high_hz = min(segmenter.max_freq_hz, recording.samplerate_hz / 2)
     ruler = MultitaperSegmenter(min_freq_hz=segmenter.min_freq_hz, max_freq_hz=high_hz)
     measured = ruler.measure(recording, found["start_s"], found["stop_s"]).table
