@@ -6,14 +6,15 @@
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'SETTINGS', 'NULLABLE', 'FILES', 'app', 'RECORDINGS', 'FORCE', 'JOBS', 'CHANNEL',
            'CONFIG', 'SEGMENTER', 'Setting', 'with_settings', 'read_toml', 'read_settings', 'make_segmenter',
            'make_repertoire', 'results_folder', 'files_of_run', 'write_table', 'sha256', 'versions', 'Watch',
-           'write_run', 'detect_calls', 'draw_figures', 'save_figures', 'draw_calls', 'build_repertoire',
-           'write_results', 'assign_recordings', 'run_demo', 'one_line', 'join_settings', 'detect', 'build', 'assign',
-           'demo', 'show_version', 'options', 'main']
+           'write_run', 'detect_calls', 'shared_figures', 'draw_figures', 'save_figures', 'draw_calls',
+           'build_repertoire', 'write_results', 'assign_recordings', 'run_demo', 'one_line', 'join_settings', 'detect',
+           'build', 'assign', 'demo', 'show_version', 'options', 'main']
 
-# %% ../nbs/13_cli.ipynb #3d69a675
+# %% ../nbs/13_cli.ipynb #43a3c85b
 import inspect
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -37,12 +38,14 @@ class Setting(NamedTuple):
     help: str
     default: str  # as the help shows it
 
-# %% ../nbs/13_cli.ipynb #3b09c655
+# %% ../nbs/13_cli.ipynb #18243bf1
 BOTH, OURS, MUPET, UNITS = "Detection", "Detection, multitaper", "Detection, mupet", "Repertoire"
 SETTINGS = {
     "min_freq_hz": Setting(float, BOTH, "lower edge of the search band", "35000"),
     "max_freq_hz": Setting(float, BOTH, "upper edge of the search band", "120000; mupet 110000"),
-    "min_duration_s": Setting(float, BOTH, "shorter calls are dropped", "0.0085; mupet 0.008"),
+    "min_duration_s": Setting(
+        float, BOTH, "shorter calls are dropped (multitaper: not loud ones)", "0.0085; mupet 0.008"
+    ),
     "max_duration_s": Setting(float, BOTH, "longer calls are dropped", "0.5; mupet 0.2"),
     "min_gap_s": Setting(float, BOTH, "closer pieces are one call", "0.018; mupet 0.005"),
     "threshold": Setting(float, OURS, "sensitivity in noise deviations; lower finds more", "3.4"),
@@ -154,7 +157,7 @@ def read_settings(
             ) from None
     return settings
 
-# %% ../nbs/13_cli.ipynb #fbeca9c0
+# %% ../nbs/13_cli.ipynb #f15823a0
 def make_segmenter(
     settings: dict[str, Any],  # read by read_settings
 ) -> Any:
@@ -173,7 +176,7 @@ def make_segmenter(
     own = {n: v for n, v in settings.items() if n in SETTINGS and SETTINGS[n].owner in owners}
     return (MultitaperSegmenter if name == "multitaper" else MupetSegmenter)(**own)
 
-# %% ../nbs/13_cli.ipynb #2c738e9b
+
 def make_repertoire(
     settings: dict[str, Any],
     n_calls: int,
@@ -245,13 +248,13 @@ def files_of_run(
     paths = [Path(name) for name in names if isinstance(name, str)]
     return [p for p in paths if not p.is_absolute() and ".." not in p.parts]
 
-# %% ../nbs/13_cli.ipynb #dbc830d9
+# %% ../nbs/13_cli.ipynb #3311ed1c
 def write_table(
     table: Any,  # pandas DataFrame
     path: Path,
 ) -> None:
     """Write a table as CSV, UTF-8, decimal points, rounded by the unit in the column's name."""
-    digits = {"_s": 6, "_hz": 1, "_db": 2, "_hz_per_s": 0}
+    digits = {"_hz_per_s": 0, "_s": 6, "_hz": 1, "_db": 2}  # the first that fits
     rounded = {
         column: next((d for end, d in digits.items() if str(column).endswith(end)), 5)
         for column in table.select_dtypes("float").columns
@@ -315,7 +318,16 @@ class Watch:
         self.remarks.append(" ".join(text.split()))
         typer.echo(f"note: {self.remarks[-1]}", err=True)
 
-# %% ../nbs/13_cli.ipynb #e8600db0
+# %% ../nbs/13_cli.ipynb #5bcaaa7c
+FILES = {
+    "calls.csv": "every call: where, when, its measures, its unit, how like the unit it is",
+    "units.csv": "every unit: how many calls, how alike, median measures",
+    "repertoire.npz": "the repertoire itself, to assign new recordings",
+    "run.json": "how this was made: parameters, versions, hashes of the inputs, timings",
+    "figures/": "the figures as PNG",
+}
+
+
 def write_run(
     folder: Path,
     watch: Watch,
@@ -380,7 +392,26 @@ def detect_calls(
     )
     return done
 
-# %% ../nbs/13_cli.ipynb #5bc7a7dd
+# %% ../nbs/13_cli.ipynb #56b8d2b5
+def shared_figures(
+    centroids: Any,  # (K, n_freqs * n_frames)
+    table: Any,  # calls with column unit
+) -> dict[str, Callable[[], Any]]:  # a name, and what draws it
+    """The figures that old and new calls of a repertoire share."""
+    import matplotlib
+    import numpy as np
+
+    matplotlib.use("agg")
+    from usvbook import figures
+
+    unit, n = table["unit"].to_numpy(), len(centroids)
+    return {
+        "mosaic": lambda: figures.plot_mosaic(centroids, np.bincount(unit[unit >= 0], minlength=n)),
+        "calls": lambda: draw_calls(table),
+        "usage": lambda: figures.plot_usage(unit, table["audio_path"], n_units=n),
+    }
+
+# %% ../nbs/13_cli.ipynb #210c38cf
 def draw_figures(
     folder: Path,  # gets figures/*.png
     repertoire: Any,  # fitted
@@ -389,32 +420,23 @@ def draw_figures(
     watch: Watch,
 ) -> dict[str, Path]:
     """All figures of a fitted repertoire as PNG files; a name and a path each."""
-    import matplotlib
-    import numpy as np
-
-    matplotlib.use("agg")
     from usvbook import figures
     from usvbook.outliers import plot_similarity_histogram
 
-    r, labels, n = repertoire, repertoire.labels_, len(repertoire.centroids_)
-    counts = np.bincount(labels[labels >= 0], minlength=n)
-    inside = r.is_inlier_
+    r, labels, inside = repertoire, repertoire.labels_, repertoire.is_inlier_
     space = X[inside] if r.embedding_ is None else r.embedding_[inside]
-    figure: dict[str, Callable[[], Any]] = {
-        "mosaic": lambda: figures.plot_mosaic(r.centroids_, counts),
-        "calls": lambda: draw_calls(calls.table, None),
-        "usage": lambda: figures.plot_usage(labels, calls.table["audio_path"], n_units=n),
+    figure = shared_figures(r.centroids_, calls.table) | {
         "similarity": lambda: plot_similarity_histogram(r.max_similarity_, r.tau),
         "embedding": lambda: figures.plot_embedding(figures.tsne(space), labels[inside]),
         "flow": lambda: figures.plot_flow(calls.patches, X, inside, labels, r.centroids_),
     }
     if r.affinity_matrix_ is not None:
         figure["affinity"] = lambda: figures.plot_affinity(r.affinity_matrix_, labels)
-    for unit in range(n):
+    for unit in range(len(r.centroids_)):
         figure[f"unit_{unit:02d}"] = partial(figures.plot_examples, X, labels, unit)
     return save_figures(folder, figure, watch)
 
-# %% ../nbs/13_cli.ipynb #68b1995d
+# %% ../nbs/13_cli.ipynb #5b74e6da
 def save_figures(
     folder: Path,  # gets figures/*.png
     figure: dict[str, Callable[[], Any]],  # a name, and what draws it
@@ -434,7 +456,7 @@ def save_figures(
                 watch.remark(f"the figure {name} is left out: {error}")
     return paths
 
-# %% ../nbs/13_cli.ipynb #a478cd81
+
 def draw_calls(table: Any, ax: Any = None) -> Any:
     """The two seconds with most calls, with their units."""
     from usvbook import figures
@@ -446,16 +468,7 @@ def draw_calls(table: Any, ax: Any = None) -> Any:
     stop_s = min(start_s + 2.0, recording.duration_s)
     return figures.plot_calls(recording, table[table["audio_path"] == path], start_s, stop_s, ax=ax)
 
-# %% ../nbs/13_cli.ipynb #c3a0b0ae
-FILES = {
-    "calls.csv": "every call: where, when, its measures, its unit, how like the unit it is",
-    "units.csv": "every unit: how many calls, how alike, median measures",
-    "repertoire.npz": "the repertoire itself, to assign new recordings",
-    "run.json": "how this was made: parameters, versions, hashes of the inputs, timings",
-    "figures/": "the figures as PNG",
-}
-
-
+# %% ../nbs/13_cli.ipynb #b026b057
 def build_repertoire(
     recordings: list[str],  # files, folders, globs
     out: Path,  # results folder
@@ -492,7 +505,8 @@ def build_repertoire(
         repertoire.save(folder / "repertoire.npz")
         typer.echo("drawing", err=True)
         paths = draw_figures(folder, repertoire, calls, X, watch)
-        parameters = settings | calls.segmenter | repertoire.get_params()
+        parameters = {"segmenter": "multitaper", "channel": "0", "n_seeds": n_seeds} | settings
+        parameters |= calls.segmenter | repertoire.get_params()
         write_results(folder, out, calls.table, done.files, repertoire, parameters, watch, paths, X)
     return repertoire
 
@@ -540,7 +554,7 @@ def write_results(
         title="Repertoire" if X is not None else "Calls assigned to a repertoire",
     )
 
-# %% ../nbs/13_cli.ipynb #e589d9b1
+# %% ../nbs/13_cli.ipynb #5e938f0d
 def assign_recordings(
     path: Path,  # repertoire.npz
     recordings: list[str],  # files, folders, globs
@@ -568,20 +582,7 @@ def assign_recordings(
             table["unit"], similarity = repertoire.assign(done.calls)
             table["is_inlier"] = repertoire.as_inliers(table["unit"].to_numpy(), similarity)
             table["similarity"] = similarity
-        import matplotlib
-        import numpy as np
-
-        matplotlib.use("agg")
-        from usvbook import figures
-
-        n = len(repertoire.centroids_)
-        counts = np.bincount(table["unit"][table["unit"] >= 0], minlength=n)
-        figure = {
-            "mosaic": lambda: figures.plot_mosaic(repertoire.centroids_, counts),
-            "calls": lambda: draw_calls(table),
-            "usage": lambda: figures.plot_usage(table["unit"], table["audio_path"], n_units=n),
-        }
-        paths = save_figures(folder, figure, watch)
+        paths = save_figures(folder, shared_figures(repertoire.centroids_, table), watch)
         parameters = {"repertoire": str(path), "sha256": sha256(path), "channel": channel}
         write_results(folder, out, table, done.files, repertoire, parameters, watch, paths)
     return table
@@ -710,7 +711,7 @@ def detect(
             beside.unlink(missing_ok=True)
         typer.echo(f"calls: {out}")
 
-# %% ../nbs/13_cli.ipynb #8fa51242
+# %% ../nbs/13_cli.ipynb #95405805
 @app.command()
 @with_settings(BOTH, OURS, MUPET, UNITS)
 def build(
@@ -736,7 +737,8 @@ def build(
         typer.echo(f"units:   {len(repertoire.centroids_)}")
         typer.echo(f"report:  {out / 'report.html'}")
         typer.echo(f"calls:   {out / 'calls.csv'}")
-        typer.echo(f"next:    usvbook assign {out / 'repertoire.npz'} NEW_RECORDINGS -o NEW_FOLDER")
+        saved = shlex.quote(str(out / "repertoire.npz"))
+        typer.echo(f"next:    usvbook assign {saved} NEW_RECORDINGS -o NEW_FOLDER")
 
 # %% ../nbs/13_cli.ipynb #6afe8c8c
 @app.command()
