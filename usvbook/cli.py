@@ -411,7 +411,7 @@ def shared_figures(
         "usage": lambda: figures.plot_usage(unit, table["audio_path"], n_units=n),
     }
 
-# %% ../nbs/13_cli.ipynb #210c38cf
+# %% ../nbs/13_cli.ipynb #4eb6153a
 def draw_figures(
     folder: Path,  # gets figures/*.png
     repertoire: Any,  # fitted
@@ -428,7 +428,9 @@ def draw_figures(
     figure = shared_figures(r.centroids_, calls.table) | {
         "similarity": lambda: plot_similarity_histogram(r.max_similarity_, r.tau),
         "embedding": lambda: figures.plot_embedding(figures.tsne(space), labels[inside]),
-        "flow": lambda: figures.plot_flow(calls.patches, X, inside, labels, r.centroids_),
+        "flow": lambda: figures.plot_flow(
+            calls.patches, X, inside, labels, r.centroids_, picture=r.picture
+        ),
     }
     if r.affinity_matrix_ is not None:
         figure["affinity"] = lambda: figures.plot_affinity(r.affinity_matrix_, labels)

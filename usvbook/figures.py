@@ -417,7 +417,7 @@ def plot_flow(
     set_alt_text(ax, f"Diagram of the method with pictures of real steps: {what}, centroids.")
     return ax
 
-# %% ../nbs/09_figures.ipynb #fbfba844
+# %% ../nbs/09_figures.ipynb #ecbcd7de
 def _flow_right(
     ax: Axes,  # axes of the diagram
     X: np.ndarray,  # (n, d)
@@ -438,7 +438,7 @@ def _flow_right(
         _picture(ax, centroids[unit].reshape(shape), 13.75, y, 0.7, 0.7)
     ax.text(12.1, 5.72, "units", ha="center", va="bottom", fontsize=10, weight="bold")
     ax.text(14.1, 5.72, "centroids", ha="center", va="bottom", fontsize=10, weight="bold")
-    _arrow(ax, (9.9, 4.3), (10.6, 4.3), "SSC")
+    _arrow(ax, (9.9, 4.3), (10.6, 4.3), "cluster")
     _arrow(ax, (13.25, 4.3), (13.7, 4.3), "mean")
     if not len(outliers):
         return

@@ -356,14 +356,15 @@ def trouble_section(
         parts.append(f"<p><b>Warnings: {len(warnings)}</b></p><ul>{items}</ul>")
     return f'<div class="box" role="note">{"".join(parts)}</div>' if parts else ""
 
-# %% ../nbs/09a_report.ipynb #015d976d
+# %% ../nbs/09a_report.ipynb #b9fcf094
 CAPTIONS = {
     "mosaic": "Mean picture of each unit: the number in bold is the unit, n its number of calls "
     "here. Time runs to the right, frequency upward. A blurred picture "
     "belongs to a unit whose calls differ.",
     "calls": "Each call has a box with the number of its unit; dashed boxes are outliers.",
     "usage": "Share of each unit in the calls of each recording.",
-    "similarity": "How similar each call is to the call most like it; left of τ lie the outliers.",
+    "similarity": "How similar each call is to the call most like it; left of τ, if one is set, "
+    "lie the outliers.",
     "embedding": "Calls laid out so that neighbours stay neighbours (t-SNE), coloured by unit. "
     "Distances between far groups mean nothing.",
     "affinity": "Similarities used for clustering, with the calls in order of their units: dark "
