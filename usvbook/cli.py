@@ -470,7 +470,7 @@ def draw_calls(table: Any, ax: Any = None) -> Any:
     stop_s = min(start_s + 2.0, recording.duration_s)
     return figures.plot_calls(recording, table[table["audio_path"] == path], start_s, stop_s, ax=ax)
 
-# %% ../nbs/13_cli.ipynb #b026b057
+# %% ../nbs/13_cli.ipynb #2cf37994
 def build_repertoire(
     recordings: list[str],  # files, folders, globs
     out: Path,  # results folder
@@ -496,8 +496,7 @@ def build_repertoire(
         with watch.step("pictures"):
             X = repertoire.vectors(calls)
         with watch.step("fit", f"finding {repertoire.n_clusters} units"):
-            repertoire.fit(X)
-            repertoire.segmenter_, repertoire.band_hz_ = calls.segmenter, tuple(calls.band_hz)
+            repertoire.fit(calls)
         if n_seeds > 1:
             with watch.step("stability", f"{n_seeds} fits with other seeds"):
                 repertoire.metrics_["stability"] = repertoire.stability(X, n_seeds)
@@ -556,12 +555,12 @@ def write_results(
         title="Repertoire" if X is not None else "Calls assigned to a repertoire",
     )
 
-# %% ../nbs/13_cli.ipynb #5e938f0d
+# %% ../nbs/13_cli.ipynb #ef70ef5c
 def assign_recordings(
     path: Path,  # repertoire.npz
     recordings: list[str],  # files, folders, globs
     out: Path,
-    channel: str = "0",
+    channel: str | None = None,  # None: the channel of the repertoire's own calls
     n_jobs: int | None = None,
     force: bool = False,
 ) -> Any:  # table of calls
@@ -573,6 +572,7 @@ def assign_recordings(
         segmenter = repertoire.segmenter()
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    channel = channel or repertoire.channel_
     with results_folder(out, force) as folder:
         done = detect_calls(recordings, segmenter, channel, n_jobs, watch)
         table = done.calls.table
@@ -742,7 +742,7 @@ def build(
         saved = shlex.quote(str(out / "repertoire.npz"))
         typer.echo(f"next:    usvbook assign {saved} NEW_RECORDINGS -o NEW_FOLDER")
 
-# %% ../nbs/13_cli.ipynb #6afe8c8c
+# %% ../nbs/13_cli.ipynb #47b5fd54
 @app.command()
 def assign(
     repertoire: Annotated[Path, typer.Argument(help="repertoire.npz of a results folder")],
@@ -754,7 +754,7 @@ def assign(
 ) -> None:
     """Assign the calls of new recordings to the units of a repertoire."""
     with one_line():
-        table = assign_recordings(repertoire, recordings, out, channel or "0", n_jobs, force)
+        table = assign_recordings(repertoire, recordings, out, channel, n_jobs, force)
         typer.echo(f"calls:   {out / 'calls.csv'} ({len(table)} calls)")
         typer.echo(f"report:  {out / 'report.html'}")
 

@@ -117,7 +117,7 @@ def settle(
         similarity[labels == unit] = assign(X[labels == unit], centroid[None])[1]
     return Settled(labels, means, similarity)
 
-# %% ../nbs/08_repertoire.ipynb #75ef4c91
+# %% ../nbs/08_repertoire.ipynb #dc9bd8f5
 @dataclass(repr=False, eq=False)
 class Repertoire(ClusterMixin, BaseEstimator):
     """The repertoire of a set of calls, by two-step subspace clustering.
@@ -131,7 +131,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
     - `embedding_` (n, K): spectral coordinates, zero for outliers; None where there are none
     - `centroids_` (K, d): means of the inliers of each unit
     - `metrics_`: dict of plain numbers (`usvbook.metrics.quality`)
-    - `segmenter_`, `band_hz_`: how the calls were found, if they came as `Calls`
+    - `segmenter_`, `band_hz_`, `channel_`: how the calls were found, if they came as `Calls`
     """
 
     n_clusters: int = 40  # K, units
@@ -157,6 +157,8 @@ class Repertoire(ClusterMixin, BaseEstimator):
         X = validate_data(self, X, dtype=dtypes, ensure_min_samples=2)
         self.segmenter_ = dict(getattr(calls, "segmenter", {}))
         self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
+        table = getattr(calls, "table", None)
+        self.channel_ = "0" if table is None else str(table["channel"].iloc[0])
         self.max_similarity_, _ = max_similarity(X)
         took_part = split_outliers(self.max_similarity_, self.tau) & X.any(axis=1)
         check_enough(took_part, self.max_similarity_, self.n_clusters, self.tau)
@@ -251,7 +253,7 @@ GRAPHS = ("coef_", "affinity_matrix_")
 class RepertoireError(ValueError):
     """A repertoire file that cannot be used: which, why, and what to do."""
 
-# %% ../nbs/08_repertoire.ipynb #3718b8ca
+# %% ../nbs/08_repertoire.ipynb #335bfef3
 def save_repertoire(
     repertoire: Repertoire,  # fitted
     path: str | Path,  # ends in .npz
@@ -271,6 +273,7 @@ def save_repertoire(
         "parameters": parameters,
         "segmenter": repertoire.segmenter_,
         "band_hz": repertoire.band_hz_,
+        "channel": repertoire.channel_,
         "n_features": int(repertoire.n_features_in_),
         "metrics": repertoire.metrics_,
     }
@@ -290,7 +293,7 @@ def save_repertoire(
         raise
     return path
 
-# %% ../nbs/08_repertoire.ipynb #2ac46489
+# %% ../nbs/08_repertoire.ipynb #1b2a73b6
 def read_head(
     file: Any,  # an open npz
 ) -> dict[str, Any]:
@@ -309,12 +312,12 @@ def read_head(
             f"has unknown parameters ({', '.join(sorted(wrong))}); "
             "use a newer usvbook, or build it again"
         )
-    missing = {"segmenter", "band_hz", "n_features", "metrics"} - set(head)
+    missing = {"segmenter", "band_hz", "channel", "n_features", "metrics"} - set(head)
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return head
 
-# %% ../nbs/08_repertoire.ipynb #497aec50
+# %% ../nbs/08_repertoire.ipynb #1ec756be
 def read_repertoire(
     file: Any,  # an open npz
 ) -> Repertoire:
@@ -333,6 +336,7 @@ def read_repertoire(
         setattr(repertoire, name, value)
     repertoire.n_features_in_, repertoire.metrics_ = d, head["metrics"]
     repertoire.segmenter_, repertoire.band_hz_ = head["segmenter"], tuple(head["band_hz"])
+    repertoire.channel_ = str(head["channel"])
     return repertoire
 
 # %% ../nbs/08_repertoire.ipynb #35ac56e9

@@ -404,7 +404,7 @@ def cut_calls(
         measures.append(values)
     return patches, measures
 
-# %% ../nbs/02_segmentation.ipynb #e38f2b54
+# %% ../nbs/02_segmentation.ipynb #e289924d
 def check_times(
     recording: Recording,  # recording the calls are in
     onsets_s: Any,  # (n,) seconds from the start of the file
@@ -429,7 +429,7 @@ def check_times(
 
 
 def check_settings(
-    segmenter: "MultitaperSegmenter",  # whose settings to look at
+    segmenter: Any,  # MultitaperSegmenter, whose settings to look at
 ) -> None:
     """ValueError for a setting of the segmenter that makes no sense at any sampling rate."""
     if not segmenter.threshold > 0:
