@@ -339,15 +339,19 @@ def read_repertoire(
     repertoire.channel_ = str(head["channel"])
     return repertoire
 
-# %% ../nbs/08_repertoire.ipynb #35ac56e9
+# %% ../nbs/08_repertoire.ipynb #91edc144
 def load_repertoire(
     path: str | Path,
 ) -> Repertoire:
     """Read a repertoire that `save_repertoire` wrote; RepertoireError where it is anything else."""
     path, damaged = Path(path), (ValueError, TypeError, AttributeError, EOFError)
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return read_repertoire(file)
+        with open(path, "rb") as raw:
+            if raw.read(2) != b"PK":  # as every archive of arrays begins
+                raise KeyError("head")
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                return read_repertoire(file)
     except FileNotFoundError:
         fault = "no such file; check the path"
     except OSError as error:
