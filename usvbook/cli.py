@@ -29,12 +29,12 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-# %% ../nbs/13_cli.ipynb #b443964f
+# %% ../nbs/13_cli.ipynb #8e88ebc8
 class Setting(NamedTuple):
     """One parameter as an option."""
 
     kind: type  # of the value
-    owner: str  # which estimator takes it: "Detection", "Detection by MUPET" or "Repertoire"
+    owner: str  # who takes it: BOTH segmenters, OURS, MUPET, or the repertoire (UNITS)
     help: str
     default: str  # as the help shows it
 
@@ -126,15 +126,14 @@ def read_toml(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{config}: is not TOML ({error}); write lines like tau = 0.8") from None
 
-# %% ../nbs/13_cli.ipynb #7136bc76
+# %% ../nbs/13_cli.ipynb #4b7e50ab
 def read_settings(
     given: dict[str, Any],  # from the command line
     config: Path | None = None,  # TOML file
-    owners: tuple[str, ...] = (BOTH, OURS, MUPET, UNITS),
 ) -> dict[str, Any]:
     """Settings from file and command line, which wins; ValueError for a wrong name or kind."""
     settings = {} if config is None else read_toml(config)
-    allowed = {*(n for n, s in SETTINGS.items() if s.owner in owners), "segmenter", "channel"}
+    allowed = {*SETTINGS, "segmenter", "channel"}
     for name in settings:
         if name not in allowed:
             raise ValueError(
@@ -470,7 +469,7 @@ def draw_calls(table: Any, ax: Any = None) -> Any:
     stop_s = min(start_s + 2.0, recording.duration_s)
     return figures.plot_calls(recording, table[table["audio_path"] == path], start_s, stop_s, ax=ax)
 
-# %% ../nbs/13_cli.ipynb #2cf37994
+# %% ../nbs/13_cli.ipynb #dd96c8ef
 def build_repertoire(
     recordings: list[str],  # files, folders, globs
     out: Path,  # results folder
@@ -496,7 +495,8 @@ def build_repertoire(
         with watch.step("pictures"):
             X = repertoire.vectors(calls)
         with watch.step("fit", f"finding {repertoire.n_clusters} units"):
-            repertoire.fit(calls)
+            repertoire.fit(X)
+            repertoire.remember(calls)
         if n_seeds > 1:
             with watch.step("stability", f"{n_seeds} fits with other seeds"):
                 repertoire.metrics_["stability"] = repertoire.stability(X, n_seeds)

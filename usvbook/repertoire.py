@@ -117,7 +117,7 @@ def settle(
         similarity[labels == unit] = assign(X[labels == unit], centroid[None])[1]
     return Settled(labels, means, similarity)
 
-# %% ../nbs/08_repertoire.ipynb #dc9bd8f5
+# %% ../nbs/08_repertoire.ipynb #0a3df609
 @dataclass(repr=False, eq=False)
 class Repertoire(ClusterMixin, BaseEstimator):
     """The repertoire of a set of calls, by two-step subspace clustering.
@@ -155,10 +155,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
         """Find the units of `Calls`, or of vectors (n, d)."""
         X, dtypes = self.vectors(calls), [np.float32, np.float64]
         X = validate_data(self, X, dtype=dtypes, ensure_min_samples=2)
-        self.segmenter_ = dict(getattr(calls, "segmenter", {}))
-        self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
-        table = getattr(calls, "table", None)
-        self.channel_ = "0" if table is None else str(table["channel"].iloc[0])
+        self.remember(calls)
         self.max_similarity_, _ = max_similarity(X)
         took_part = split_outliers(self.max_similarity_, self.tau) & X.any(axis=1)
         check_enough(took_part, self.max_similarity_, self.n_clusters, self.tau)
@@ -180,6 +177,13 @@ class Repertoire(ClusterMixin, BaseEstimator):
         alone, n_units = took_part & ~self.is_inlier_, len(self.centroids_)
         self.metrics_ = quality(X, self.labels_, self.is_inlier_, alone, n_clusters=n_units)
         return self
+
+    def remember(self, calls: Calls | np.ndarray) -> None:
+        """Keep how the calls were found; only needed where vectors of `Calls` were fitted."""
+        self.segmenter_ = dict(getattr(calls, "segmenter", {}))
+        self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
+        table = getattr(calls, "table", None)
+        self.channel_ = "0" if table is None else str(table["channel"].iloc[0])
 
     def assign(self, calls: Calls | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The unit of new calls (Eq. 7), and the similarity to its centroid: (n,), (n,)."""
