@@ -47,7 +47,7 @@ readme: $(VENV)/.dev
 	$(BIN)/python .ci/readme.py
 
 clean:
-	rm -rf build dist demo _docs _proc *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist demo _docs _proc *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find nbs usvbook tests benchmarks .ci -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
