@@ -100,7 +100,7 @@ def _switch(A, b, y, sign, S, k, place):
     sign[place], S[k] = np.sign(r), place
     return k + 1
 
-# %% ../nbs/04d_lambda_path.ipynb #e28190cf
+# %% ../nbs/04d_lambda_path.ipynb #3f3e53db
 @_kernel
 def _small_path(A, b, lam_min, least, scale):
     """All breakpoints of a small problem from max |b| down to `lam_min`, and the solution at each.
@@ -133,7 +133,7 @@ def _small_path(A, b, lam_min, least, scale):
         else:
             lam, last, gap = max(event, lam_min), place, 1e-9
             for p in range(k):
-                y[S[p]] = u[p] - lam * w[p]
+                y[S[p]] = sign[S[p]] * max(sign[S[p]] * (u[p] - lam * w[p]), 0.0)
             if event > lam_min:
                 k = _switch(A, b, y, sign, S, k, place)
         if count == lams.size:
@@ -250,7 +250,7 @@ def _rows_of_path(W, Y):
         ends[step] = used
     return ends, atoms, values
 
-# %% ../nbs/04d_lambda_path.ipynb #52cf292f
+# %% ../nbs/04d_lambda_path.ipynb #a83c60dd
 @_kernel
 def _between(starts, lams, ends, atoms, values, lam, counts, columns, weights):
     """Write the coefficients of every call at its `lam`, one call after the other.
@@ -272,8 +272,8 @@ def _between(starts, lams, ends, atoms, values, lam, counts, columns, weights):
         share = (lams[low] - lam[i]) / (lams[low] - lams[high])
         p, q, first = ends[low - 1] if low > 0 else 0, ends[low], used
         while p < ends[low] or q < ends[high]:
-            here = atoms[p] if p < ends[low] else atoms.size
-            there = atoms[q] if q < ends[high] else atoms.size
+            here = atoms[p] if p < ends[low] else counts.size
+            there = atoms[q] if q < ends[high] else counts.size
             value = 0.0
             columns[used] = min(here, there)
             if here <= there:
