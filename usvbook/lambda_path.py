@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LassoPath', 'lasso_path']
 
-# %% ../nbs/04d_lambda_path.ipynb #55c397c2
+# %% ../nbs/04d_lambda_path.ipynb #b09cf58a
 import warnings
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from usvbook.sparse_solver import (
     _join,
     _kernel,
     _largest,
+    _margin,
     _small_lasso,
     _substitute,
     _system_from_gram,
@@ -69,20 +70,7 @@ def _next_event(A, b, S, k, sign, u, w, lam, last, tie, ride):
                 event, place = side * start / closing, j
     return event, place
 
-# %% ../nbs/04d_lambda_path.ipynb #3c183acf
-@_kernel
-def _step_over(A, b, lam, sign, S, y, least, scale):
-    "Solve at `lam` from nearby `y`, in place, and set the signed support; return its size."
-    solved = _small_lasso(A, b, lam, y, least, 1e-14 * scale)
-    k = 0
-    for j in range(y.size):
-        sign[j] = np.sign(y[j])
-        if sign[j] != 0.0:
-            S[k] = j
-            k += 1
-    return k if solved else -1
-
-# %% ../nbs/04d_lambda_path.ipynb #43d09198
+# %% ../nbs/04d_lambda_path.ipynb #d8349bb1
 @_kernel
 def _switch(A, b, y, sign, S, k, place):
     "Let `place` out of the signed support if it is in, else in; return the new size."
@@ -99,6 +87,19 @@ def _switch(A, b, y, sign, S, k, place):
         r -= A[place, S[p]] * y[S[p]]
     sign[place], S[k] = np.sign(r), place
     return k + 1
+
+
+@_kernel
+def _step_over(A, b, lam, sign, S, y, least, scale):
+    "Solve at `lam` from nearby `y`, in place, and set the signed support; return its size."
+    solved = _small_lasso(A, b, lam, y, least, 1e-14 * scale)
+    k = 0
+    for j in range(y.size):
+        sign[j] = np.sign(y[j])
+        if sign[j] != 0.0:
+            S[k] = j
+            k += 1
+    return k if solved else -1
 
 # %% ../nbs/04d_lambda_path.ipynb #3f3e53db
 @_kernel
@@ -142,14 +143,15 @@ def _small_path(A, b, lam_min, least, scale):
         count += 1
     return lams[:count], Y[:count], True
 
-# %% ../nbs/04d_lambda_path.ipynb #f14ca60b
+# %% ../nbs/04d_lambda_path.ipynb #1d9211fb
 @_fast_kernel
 def _excess(G, i, W, lams, Y, margin, most, g):
     "most_j = the largest |g_j| - lam + margin of all breakpoints, or 0; 0 at i and in W."
     S, z = np.empty(W.size + 3, np.int64), np.empty(W.size + 3, np.float32)
     for start in range(0, most.size, 1024):
         stop = min(start + 1024, most.size)
-        most[start:stop] = np.float32(0.0)
+        own, worst, h = G[i, start:stop], most[start:stop], g[: stop - start]
+        worst[:] = np.float32(0.0)
         for step in range(lams.size):
             k = 0
             for p in range(W.size):
@@ -157,26 +159,23 @@ def _excess(G, i, W, lams, Y, margin, most, g):
                     S[k], z[k] = W[p], Y[step, p]
                     k += 1
             while k % 4 > 0:
-                S[k], z[k] = S[0], 0.0
+                S[k], z[k] = W[0], 0.0
                 k += 1
-            for j in range(start, stop):
-                g[j - start] = G[i, j]
-            for p in range(0, k, 4):
-                for j in range(start, stop):
-                    g[j - start] -= (
-                        z[p] * G[S[p], j]
-                        + z[p + 1] * G[S[p + 1], j]
-                        + z[p + 2] * G[S[p + 2], j]
-                        + z[p + 3] * G[S[p + 3], j]
-                    )
+            h[:] = own
+            for t in range(0, k, 4):
+                p, q, r, s = G[S[t]], G[S[t + 1]], G[S[t + 2]], G[S[t + 3]]
+                p, q, r, s = p[start:stop], q[start:stop], r[start:stop], s[start:stop]
+                yp, yq, yr, ys = z[t], z[t + 1], z[t + 2], z[t + 3]
+                for j in range(h.size):
+                    h[j] -= yp * p[j] + yq * q[j] + yr * r[j] + ys * s[j]
             lam = np.float32(lams[step] - margin)
-            for j in range(start, stop):
-                most[j] = max(most[j], abs(g[j - start]) - lam)
+            for j in range(h.size):
+                worst[j] = max(worst[j], abs(h[j]) - lam)
     most[i] = np.float32(0.0)
     for p in range(W.size):
         most[W[p]] = np.float32(0.0)
 
-# %% ../nbs/04d_lambda_path.ipynb #66d6f96a
+# %% ../nbs/04d_lambda_path.ipynb #bb9a5ac9
 @_kernel
 def _really(X, i, W, lams, Y, near, tol):
     "Those of `near` whose slope exceeds lam by `tol` at a breakpoint, in double precision."
@@ -193,7 +192,7 @@ def _really(X, i, W, lams, Y, near, tol):
             found += 1
     return places[:found]
 
-# %% ../nbs/04d_lambda_path.ipynb #aa612033
+
 @_kernel
 def _used(W, b, Y):
     "The calls of `W` that have a coefficient somewhere on the path, and the first one in any case."
@@ -204,7 +203,7 @@ def _used(W, b, Y):
             k += 1
     return S[:k]
 
-# %% ../nbs/04d_lambda_path.ipynb #b6527037
+# %% ../nbs/04d_lambda_path.ipynb #fa91faca
 @_kernel
 def _path(G, X, i, lam_min, scale):
     """The path of call `i`: working set, check over all calls at all breakpoints, polish.
@@ -224,7 +223,7 @@ def _path(G, X, i, lam_min, scale):
         lams, Y, done = _small_path(A, b, lam_min, 1e-11 if precise else 1e-6, scale)
         margin = 0.0
         for step in range(lams.size):
-            margin = max(margin, 2e-6 * scale * (1.0 + np.sum(np.abs(Y[step]))))
+            margin = max(margin, _margin(Y[step], scale))
         _excess(G, i, W, lams, Y, margin, most, g)
         more = _largest(most, 2 * margin, 8)
         if more.size == 0 and precise:
@@ -250,7 +249,7 @@ def _rows_of_path(W, Y):
         ends[step] = used
     return ends, atoms, values
 
-# %% ../nbs/04d_lambda_path.ipynb #a83c60dd
+# %% ../nbs/04d_lambda_path.ipynb #e444cc45
 @_kernel
 def _between(starts, lams, ends, atoms, values, lam, counts, columns, weights):
     """Write the coefficients of every call at its `lam`, one call after the other.
@@ -269,7 +268,7 @@ def _between(starts, lams, ends, atoms, values, lam, counts, columns, weights):
                 low = middle
             else:
                 high = middle
-        share = (lams[low] - lam[i]) / (lams[low] - lams[high])
+        share = min((lams[low] - lam[i]) / (lams[low] - lams[high]), 1.0)
         p, q, first = ends[low - 1] if low > 0 else 0, ends[low], used
         while p < ends[low] or q < ends[high]:
             here = atoms[p] if p < ends[low] else counts.size
@@ -287,7 +286,7 @@ def _between(starts, lams, ends, atoms, values, lam, counts, columns, weights):
         counts[i] = used - first
     return used
 
-# %% ../nbs/04d_lambda_path.ipynb #5f813f4b
+# %% ../nbs/04d_lambda_path.ipynb #a2f7f154
 @dataclass(frozen=True, eq=False)
 class LassoPath:
     """The solutions of Eq. 2 for all calls and all lambda from `lam_min` up; see `lasso_path`.
@@ -316,6 +315,18 @@ class LassoPath:
     @property
     def nbytes(self) -> int:
         return sum(a.nbytes for a in (self.starts, self.lams, self.ends, self.atoms, self.values))
+
+    def call(
+        self,
+        i: int,  # number of the call
+    ) -> tuple[np.ndarray, sparse.csr_matrix]:  # (K,) breakpoints, (K, n) coefficients at each
+        "The path of one call: its breakpoints, descending, and its coefficients at each of them."
+        rows = slice(self.starts[i], self.starts[i + 1])
+        ends = np.append(self.ends[rows.start - 1] if rows.start else 0, self.ends[rows])
+        part = slice(ends[0], ends[-1])
+        shape = (len(ends) - 1, len(self.starts) - 1)
+        C = sparse.csr_matrix((self.values[part], self.atoms[part], ends - ends[0]), shape)
+        return self.lams[rows], C
 
     def at(
         self,
