@@ -101,7 +101,7 @@ def _step_over(A, b, lam, sign, S, y, least, scale):
             k += 1
     return k if solved else -1
 
-# %% ../nbs/04d_lambda_path.ipynb #3f3e53db
+# %% ../nbs/04d_lambda_path.ipynb #fc511ff4
 @_kernel
 def _small_path(A, b, lam_min, least, scale):
     """All breakpoints of a small problem from max |b| down to `lam_min`, and the solution at each.
@@ -112,7 +112,7 @@ def _small_path(A, b, lam_min, least, scale):
     lams, Y = np.zeros(32), np.zeros((32, m))
     y, sign, S, L = np.zeros(m), np.zeros(m), np.empty(m, np.int64), np.empty((m, m))
     u, w = np.empty(m), np.empty(m)
-    last = np.argmax(np.abs(b))
+    last = int(np.argmax(np.abs(b)))
     lams[0] = lam = abs(b[last])
     if lam <= lam_min:
         return lams[:1], Y[:1], True
@@ -360,7 +360,7 @@ class LassoPath:
         ends = np.append(0, np.cumsum(counts)).astype(np.int32)
         return sparse.csr_matrix((weights[:used].copy(), columns[:used].copy(), ends), (n, n))
 
-# %% ../nbs/04d_lambda_path.ipynb #ea873c4c
+# %% ../nbs/04d_lambda_path.ipynb #774a7831
 def lasso_path(
     X: np.ndarray,  # (n, d) calls as rows of unit length; all-zero rows take no part
     lam_min: float = 0.15,  # where the path ends; the smaller, the longer
@@ -391,5 +391,5 @@ def lasso_path(
     lams, ends, atoms, values, _ = zip(none, *parts, strict=True)
     starts = np.cumsum([len(part) for part in lams])
     shifts = np.cumsum([0, *(len(part) for part in atoms)])
-    ends = [part + shift for part, shift in zip(ends, shifts, strict=False)]
-    return LassoPath(lam_min, starts, *map(np.concatenate, (lams, ends, atoms, values)))
+    shifted = [part + shift for part, shift in zip(ends, shifts, strict=False)]
+    return LassoPath(lam_min, starts, *map(np.concatenate, (lams, shifted, atoms, values)))
