@@ -25,7 +25,10 @@ setup(
     packages=[cfg["lib_path"]],
     package_data={cfg["lib_path"]: ["py.typed"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={
+        "app": cfg["app_requirements"].split(),
+        "dev": (cfg["app_requirements"] + " " + cfg["dev_requirements"]).split(),
+    },
     entry_points={
         "console_scripts": [cfg["console_scripts"]],
         "nbdev": [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"],
