@@ -125,6 +125,15 @@ def test_every_page_is_in_the_navigation():
     assert numbered == sorted(numbered), "the rooms are listed in the order of their numbers"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ident)
+def test_links_lead_somewhere(path):
+    """Every link to another page or file of the project names one that is there."""
+    for cell in cells(path):
+        for target in re.findall(r"\]\(([^)#\s]+)", "".join(cell["source"])):
+            if cell["cell_type"] == "markdown" and "://" not in target:
+                assert (path.parent / target).exists(), f"{ident(path)}: link to {target}"
+
+
 # ------------------------------------------------------------------------------------ layers
 
 
