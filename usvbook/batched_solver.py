@@ -104,7 +104,7 @@ def _inner_products(rows: Tensor, rho: Tensor, left: Tensor, right: Tensor) -> T
         values[part] = (rho[left[part]] * rows[right[part]]).sum(1)
     return values
 
-# %% ../nbs/04b_batched_solver.ipynb #eb8502ed
+# %% ../nbs/04b_batched_solver.ipynb #28a13e75
 def _systems(
     rows: Tensor,  # (n + 1, d) float32
     call: Tensor,  # (b,)
@@ -122,13 +122,13 @@ def _systems(
     A.diagonal(dim1=1, dim2=2).add_(l2)
     return A, c
 
-# %% ../nbs/04b_batched_solver.ipynb #f3c4d195
+
 def _descend(
     A: Tensor,  # (b, m, m)
     c: Tensor,  # (b, m)
     lam: Tensor,  # (b,) prices
     y: Tensor,  # (b, m) where to start
-    n_sweeps: int = 6,
+    n_sweeps: int = 3,
 ) -> Tensor:  # (b, m)
     "Coordinate descent on 1/2 y'Ay - c'y + lam |y|_1, all problems together."
     y = y.clone()
@@ -256,16 +256,13 @@ def _worst(g: Tensor, bar: Tensor, count: int) -> Tensor:
     size, place = g.abs().topk(min(count, g.shape[1]), dim=1)
     return torch.where(size > bar[:, None], place, empty)
 
-# %% ../nbs/04b_batched_solver.ipynb #73fbcde0
-def _near_violators(
-    rows: Tensor, block: _Open, g: Tensor, near: Tensor, tol: float, count: int
-) -> Tensor:
+# %% ../nbs/04b_batched_solver.ipynb #93904b4f
+def _near_violators(rows: Tensor, block: _Open, near: Tensor, tol: float, count: int) -> Tensor:
     "Of the slopes marked in `near`, the worst that violate in double precision, (b, count)."
-    exact = torch.zeros_like(g, dtype=torch.float64)
+    rho = _leftover(rows, block.call, block.atoms, block.y)
     left, right = torch.nonzero(near, as_tuple=True)
-    if len(left):
-        rho = _leftover(rows, block.call, block.atoms, block.y)
-        exact[left, right] = _inner_products(rows, rho, left, right)
+    exact = rho.new_zeros(near.shape)
+    exact[left, right] = _inner_products(rows, rho, left, right)
     return _worst(exact, block.price + tol, count)
 
 
@@ -283,8 +280,9 @@ def _turn(
     more = _worst(g, block.price + margin, count)
     calm = torch.nonzero((more == empty).all(1))[:, 0]
     near = g[calm].abs() > (block.price - margin)[calm, None].clamp(min=0)
-    late = _near_violators(rows, block.only(calm), g[calm], near, tol, count)
-    more[calm, : late.shape[1]] = late
+    doubtful = near.any(1)
+    calm, near = calm[doubtful], near[doubtful]
+    more[calm] = _near_violators(rows, block.only(calm), near, tol, more.shape[1])
     quiet = (more == empty).all(1)
     settled, block = block.only(quiet), _join(block.only(~quiet), more[~quiet], empty)
     y, solved = torch.zeros_like(block.y), torch.ones_like(block.call, dtype=torch.bool)
@@ -295,7 +293,7 @@ def _turn(
     block = block._replace(y=y)
     return settled, block.only(solved), block.only(~solved)
 
-# %% ../nbs/04b_batched_solver.ipynb #ab2899e2
+# %% ../nbs/04b_batched_solver.ipynb #de177f6d
 def _finish_alone(
     X: np.ndarray,  # (n, d) float32
     block: _Open,  # calls that the batch did not settle
@@ -319,7 +317,9 @@ def _finish_alone(
     places, values = np.full((len(found), width), n), np.zeros((len(found), width))
     for k, (S, z) in enumerate(found):
         places[k, : len(S)], values[k, : len(S)] = S, z
-    return block._replace(atoms=torch.as_tensor(places), y=torch.as_tensor(values)), missed
+    return block._replace(
+        atoms=torch.tensor(places, device="cpu"), y=torch.tensor(values, device="cpu")
+    ), missed
 
 
 def _lasso_block(
@@ -359,7 +359,7 @@ def _best_atoms(rows: Tensor, block: _Open, scale: float) -> Tensor:
     best[unclear] = torch.where(most > 1.5e-8 * scale, place, empty)
     return best
 
-# %% ../nbs/04b_batched_solver.ipynb #e2ab6016
+# %% ../nbs/04b_batched_solver.ipynb #8ba4895d
 def _pursue_block(rows: Tensor, block: _Open, n_nonzero: int, scale: float) -> list[_Open]:
     "At most `n_nonzero` calls for each of the block, by orthogonal matching pursuit."
     parts = []
@@ -383,21 +383,23 @@ def _pursue_block(rows: Tensor, block: _Open, n_nonzero: int, scale: float) -> l
 
 def _new_row(rows: Tensor, block: _Open, new: Tensor, L: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "The next row of the Cholesky factor without its pivot; |x_new|^2; <x_new, x_call>."
-    a = torch.zeros_like(block.y)
+    a = torch.empty_like(block.y)
     own, target = a.new_empty(len(new)), a.new_empty(len(new))
     for part in _pieces(len(new), 12 * (block.atoms.shape[1] + 2) * rows.shape[1]):
         x = rows[new[part]].double()
         own[part], target[part] = (x**2).sum(1), (x * rows[block.call[part]]).sum(1)
         a[part] = (rows[block.atoms[part]].double() @ x[:, :, None])[:, :, 0]
-    return torch.linalg.solve_triangular(L, a[:, :, None], upper=False)[:, :, 0], own, target
+    if a.shape[1]:
+        a = torch.linalg.solve_triangular(L, a[:, :, None], upper=False)[:, :, 0]
+    return a, own, target
 
-# %% ../nbs/04b_batched_solver.ipynb #3421659a
+# %% ../nbs/04b_batched_solver.ipynb #688e28b2
 def _block_rows(n: int, d: int, device: torch.device) -> int:
     "How many calls are solved together in the memory at hand."
     budget = 2**29
     if device.type == "cuda":
         budget = max(budget, torch.cuda.mem_get_info(device)[0] // 2)
-    return max(1, min(n, budget // (24 * n + 24 * d)))
+    return max(1, min(n, budget // (32 * n + 24 * d)))
 
 
 def _as_csr(parts: list[_Open], n: int) -> sparse.csr_matrix:
@@ -417,7 +419,7 @@ def _as_csr(parts: list[_Open], n: int) -> sparse.csr_matrix:
     C.sort_indices()
     return C
 
-# %% ../nbs/04b_batched_solver.ipynb #b0c3a6cb
+# %% ../nbs/04b_batched_solver.ipynb #2c084213
 def batched_expression(
     X: np.ndarray,  # (n, d) float32 calls as rows; all-zero rows take no part
     price: np.ndarray,  # (n,) float64, price of a coefficient for each call, above 0
@@ -429,20 +431,20 @@ def batched_expression(
 ) -> tuple[sparse.csr_matrix, int]:  # (n, n) float64 with zero diagonal; calls without optimum
     """Every call as a sparse combination of the others, many calls at a time with torch.
 
-    Row i holds the coefficients of call i. The same solutions as those of `sparse_solver`, exact to
-    the rounding of double precision. Needs 4 n d bytes on the device plus those of one block, about
-    24 (n + d) bytes per call. Raises `ValueError` if the device is not there or the method unknown.
+    Row i holds the coefficients of call i. The solutions are those of `sparse_solver`, exact to the
+    rounding of double precision. Needs 4 n d bytes on the device plus those of one block, about
+    32 (n + d) bytes per call. Raises `ValueError` if the device is not there or the method unknown.
     """
     if method not in ("lasso", "elastic_net", "omp"):
         raise ValueError(f"method={method!r} is unknown; use 'lasso', 'elastic_net' or 'omp'")
     where = check_device(device)
     n, d = X.shape
-    scale = max((float(x.astype(float) @ x) for x in X), default=0.0)
     ridge = float(l2) if method == "elastic_net" else 0.0
     parts, missed = [], 0
     with _full_precision(), torch.inference_mode():
         rows = _with_zero_row(X, where)
-        prices = torch.as_tensor(price, dtype=torch.float64, device=where)
+        scale = float(torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).max()) ** 2
+        prices = torch.as_tensor(np.array(price, float), device=where)
         calls = torch.arange(n, device=where)
         for here in calls.split(block_rows or _block_rows(n, d, where)):
             block = _open(here, prices[here])
