@@ -8,7 +8,7 @@ __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'SETTINGS', 'NULLABLE', 'FILES', 'a
            'make_repertoire', 'results_folder', 'files_of_run', 'write_table', 'sha256', 'versions', 'Watch',
            'write_run', 'detect_calls', 'shared_figures', 'draw_figures', 'save_figures', 'draw_calls',
            'build_repertoire', 'write_results', 'assign_recordings', 'run_demo', 'one_line', 'join_settings', 'detect',
-           'build', 'assign', 'demo', 'show_version', 'options', 'main']
+           'build', 'assign', 'demo', 'calls_to_tune', 'tune', 'show_version', 'options', 'main']
 
 # %% ../nbs/13_cli.ipynb #43a3c85b
 import inspect
@@ -782,6 +782,65 @@ def demo(
         places |= {"recordings/": "the recordings, and truth.csv"}
         for name, text in places.items():
             typer.echo(f"  {out.as_posix()}/{name:24}{text}")
+
+# %% ../nbs/13_cli.ipynb #a0f83af6
+def calls_to_tune(
+    places: list[str],  # a results folder, or recordings
+    given: dict[str, Any],  # settings of the command, which win over those of the folder
+    n_jobs: int | None,
+    watch: Watch,
+) -> tuple[Any, Any]:  # Calls, unfitted repertoire
+    """The calls of recordings, or of a results folder, and the repertoire to start from."""
+    folder = Path(places[0])
+    known = len(places) == 1 and (folder / "repertoire.npz").is_file()
+    if known:
+        try:
+            run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            kept = {*SETTINGS, "segmenter", "channel"}
+            given = {n: v for n, v in run["parameters"].items() if n in kept} | given
+            places = [row["audio_path"] for row in run["inputs"] if not row["error"]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{folder}: its run.json cannot be used ({error}); name the recordings instead"
+            ) from None
+    segmenter, channel = make_segmenter(given), given.get("channel", "0")
+    calls = detect_calls(places, segmenter, channel, n_jobs, watch).calls
+    if known and run["metrics"].get("n_calls") != len(calls):
+        was = run["metrics"].get("n_calls")
+        watch.remark(f"{folder} has {was} calls, but {len(calls)} are found now: others than then")
+    repertoire, remark = make_repertoire(given, len(calls), n_jobs)
+    if remark:
+        watch.remark(remark)
+    return calls, repertoire
+
+
+@app.command()
+@with_settings(BOTH, OURS, MUPET, UNITS)
+def tune(
+    places: Annotated[list[str], typer.Argument(help="a results folder, or recordings")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="file for the setting  \\[default: tuned.toml there]"),
+    ] = None,
+    config: CONFIG = None,
+    segmenter: SEGMENTER = None,
+    channel: CHANNEL = None,
+    n_jobs: JOBS = -1,
+    port: Annotated[int, typer.Option(help="of the page; 0: a free one")] = 0,
+    browser: Annotated[bool, typer.Option(help="open a browser")] = True,
+    settings: Any = None,
+) -> None:
+    """Tune tau, lambda and K by sliders, in a page of this computer."""
+    from usvbook import tuning
+
+    with one_line():
+        tuning.need_voila()
+        port = tuning.check_port(port)
+        chosen = join_settings(settings, config, segmenter=segmenter, channel=channel)
+        calls, repertoire = calls_to_tune(places, chosen, n_jobs, Watch())
+        folder = Path(places[0]) if (Path(places[0]) / "repertoire.npz").is_file() else Path()
+        file = (out or folder / "tuned.toml").absolute()
+        tuning.serve(calls, repertoire, file, port, browser, typer.echo)
 
 # %% ../nbs/13_cli.ipynb #948a2161
 def show_version(wanted: bool) -> None:

@@ -7,13 +7,14 @@ __all__ = ['MEASURES', 'PLACES', 'STYLE', 'HOW_TO_USE', 'HANDED', 'CELL', 'draw'
            'graph_table', 'draw_mosaic', 'draw_layout', 'comparison_table', 'history_table', 'slowed_wav', 'call_sound',
            'example_rows', 'sound_element', 'listen_table', 'quick_stages', 'slow_stages', 'example_stages', 'Newest',
            'make_controls', 'arrange', 'Screen', 'Tuner', 'go_back', 'give', 'write', 'connect', 'hand_over',
-           'open_handed', 'need_voila', 'check_port', 'serve']
+           'open_handed', 'need_voila', 'check_port', 'make_page', 'serve']
 
-# %% ../nbs/10_tuning.ipynb #4c833e34
+# %% ../nbs/10_tuning.ipynb #380aad6e
 import base64
 import io
 import json
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -380,7 +381,7 @@ class Newest:
                 if not self._jobs:
                     self.fault(error)
 
-# %% ../nbs/10_tuning.ipynb #2b9e67ce
+# %% ../nbs/10_tuning.ipynb #30d5103a
 def make_controls(trials: Trials) -> dict[str, Any]:
     """The widgets that are moved, by name."""
     import ipywidgets as w
@@ -416,8 +417,8 @@ def make_controls(trials: Trials) -> dict[str, Any]:
         "back": w.Dropdown(options=[("–", None)], description="Back to a setting tried", **label),
         "unit": w.ToggleButtons(options=[], description="Unit", style={"button_width": "46px"}),
         "slow": w.Dropdown(options=slower, value=20, description="Sound", **small),
-        "give": w.Button(description="Give this setting", icon="check"),
-        "write": w.Button(description="Write it", icon="save", layout=w.Layout(width="auto")),
+        "give": w.Button(description="Give this setting"),
+        "write": w.Button(description="Write it", layout=w.Layout(width="auto")),
         "force": w.Checkbox(description="replace the file", indent=False, **small),
     }
 
@@ -669,7 +670,7 @@ def open_handed() -> Tuner:
     calls, repertoire, config = joblib.load(Path(os.environ[HANDED]) / "calls.joblib")
     return Tuner(calls, repertoire, config)
 
-# %% ../nbs/10_tuning.ipynb #faa4e348
+# %% ../nbs/10_tuning.ipynb #f3e63044
 def need_voila() -> Any:
     """The class of the server; ValueError, one line, where it is not installed."""
     try:
@@ -692,6 +693,36 @@ def check_port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def make_page(**settings: Any) -> Any:
+    """A Voila server whose pages load nothing from other hosts."""
+    from tornado.web import OutputTransform
+
+    class Offline(OutputTransform):
+        """Leaves out style sheets of other hosts; Voila's page asks for a font of icons."""
+
+        def __init__(self, request: Any) -> None:
+            pass
+
+        def transform_first_chunk(self, status, headers, chunk, finishing):  # type: ignore
+            kept = self.transform_chunk(chunk, finishing)
+            if "Content-Length" in headers and len(kept) != len(chunk):
+                headers["Content-Length"] = str(len(kept))
+            return status, headers, kept
+
+        def transform_chunk(self, chunk: bytes, finishing: bool) -> bytes:
+            return re.sub(rb'<link [^>]*href="https?://[^>]*>', b"", chunk)
+
+    class Page(need_voila()):  # type: ignore[misc]
+        def init_settings(self) -> dict:
+            return super().init_settings() | {"transforms": [Offline]}
+
+        def launch_browser(self) -> None:
+            """Called when the page can be reached."""
+            self.reached()
+
+    return Page(ip="127.0.0.1", port_retries=0, open_browser=True, log_level="ERROR", **settings)
+
+
 def serve(
     calls: Calls,
     repertoire: Repertoire | None = None,  # where to start
@@ -701,23 +732,20 @@ def serve(
     say: Callable[[str], None] = print,  # told the address
 ) -> None:
     """Serve the tuner as a page on this computer until it is interrupted (Ctrl-C)."""
-    Voila, token = need_voila(), secrets.token_urlsafe(32)
-    port = check_port(port)
+    port, token = check_port(port), secrets.token_urlsafe(32)
     address = f"http://127.0.0.1:{port}/?token={token}"
 
-    class Page(Voila):  # type: ignore[misc, valid-type]
-        def launch_browser(self) -> None:
-            """Called when the page can be reached."""
-            say(f"the tuner is at {address}")
-            say("it ends with Ctrl-C")
-            if browser:
-                threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+    def reached() -> None:
+        say(f"the tuner is at {address}")
+        say("it ends with Ctrl-C")
+        if browser:
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
+    page = make_page(port=port, token=token)
+    page.reached = reached
     with tempfile.TemporaryDirectory(prefix="usvbook-") as folder:
         template = Repertoire(n_jobs=-1) if repertoire is None else repertoire
         notebook = hand_over(Path(folder), calls, template, config)
         os.environ[HANDED] = folder
-        settings = {"ip": "127.0.0.1", "port_retries": 0, "open_browser": True, "token": token}
-        page = Page(port=port, log_level="WARN", **settings)
         page.initialize([str(notebook)])
         page.start()
