@@ -58,8 +58,9 @@ def copy_project(scratch: Path) -> None:
 def environment() -> dict[str, str]:
     """The environment of every program run on the scratch copy, which imports its own usvbook."""
     python_path = os.pathsep.join(p for p in (str(SCRATCH), os.environ.get("PYTHONPATH")) if p)
-    # One thread per notebook: as many notebooks run at once as there are cores.
-    return os.environ | {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
+    # One thread per notebook, as many notebooks as cores; sliders that work without a kernel.
+    alone = {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1", "USVBOOK_STATIC": "1"}
+    return os.environ | alone
 
 
 def run_notebook(path: Path, slow: bool = False, timeout_s: int = 900) -> str:
