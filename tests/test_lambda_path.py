@@ -48,7 +48,7 @@ def test_optimal_everywhere(first):
         prices = [lam_min, *rng.uniform(lam_min, max(top, lam_min), 4), *rng.choice(path.lams, 3)]
         for lam in np.maximum(prices, lam_min):
             residual = certificate(X, path.at(lam), lam).kkt_residual.max()
-            assert residual < 1e-11 * scale, (trial, lam / scale)
+            assert residual < 1e-10 * scale, (trial, lam / scale)
 
 
 @pytest.mark.parametrize("noise", [0, 1e-6, 1e-4, 1e-3])

@@ -101,7 +101,7 @@ def _step_over(A, b, lam, sign, S, y, least, scale):
             k += 1
     return k if solved else -1
 
-# %% ../nbs/04d_lambda_path.ipynb #fc511ff4
+# %% ../nbs/04d_lambda_path.ipynb #6b4e3fb2
 @_kernel
 def _small_path(A, b, lam_min, least, scale):
     """All breakpoints of a small problem from max |b| down to `lam_min`, and the solution at each.
@@ -117,22 +117,24 @@ def _small_path(A, b, lam_min, least, scale):
     if lam <= lam_min:
         return lams[:1], Y[:1], True
     S[0], sign[last], k = last, np.sign(b[last]), 1
-    count, gap = 1, 1e-9
+    count, gap, ride = 1, 1e-9, 10 * least
     while lam > lam_min:
         if count > 500 + 20 * m:
             return lams[:count], Y[:count], False
         tie = 1e-12 * scale * (1.0 + np.sum(np.abs(y)))
         event, place = np.inf, -1
         if _segment(A, b, S, k, sign, least, L, u, w):
-            event, place = _next_event(A, b, S, k, sign, u, w, lam, last, tie, 10 * least)
+            event, place = _next_event(A, b, S, k, sign, u, w, lam, last, tie, ride)
         if event > lam * (1.0 - 1e-11):
             lam, last = max(lam * (1.0 - gap), lam_min), -1
+            ride = min(10.0 * ride, 1e-4) if gap == 1e-3 else ride
             gap = min(4.0 * gap, 1e-3)
             k = _step_over(A, b, lam, sign, S, y, least, scale)
             if k < 0:
                 return lams[:count], Y[:count], False
         else:
-            lam, last, gap = max(event, lam_min), place, 1e-9
+            lam, last = max(event, lam_min), place
+            gap, ride = 1e-9, 10 * least
             for p in range(k):
                 y[S[p]] = sign[S[p]] * max(sign[S[p]] * (u[p] - lam * w[p]), 0.0)
             if event > lam_min:
