@@ -138,7 +138,7 @@ def inliers(
     """The calls that take part in step one."""
     return split_outliers(trials.similarity, tau) & trials.X.any(axis=1)
 
-# %% ../nbs/09b_trials.ipynb #419b1100
+# %% ../nbs/09b_trials.ipynb #66a1cb72
 def coefficients(
     trials: Trials,
     choice: Choice,
@@ -174,7 +174,7 @@ def graph(
     check_enough(inside, trials.similarity, choice.n_clusters, choice.tau)
     if choice.method in PLAIN:
         return None
-    n_values = min(10 * (choice.n_clusters // 10) + 20, int(inside.sum()) - 1)
+    n_values = min(10 * (choice.n_clusters // 10 + 1) + 5, int(inside.sum()) - 1)
     key = ("graph", as_used(trials, choice)._replace(n_clusters=n_values))
     return trials.once(key, lambda: build_graph(trials, choice, n_values))
 
@@ -241,7 +241,7 @@ def name_of(choice: Choice) -> str:
     lam = f", λ {choice.lam:.2f}" if choice.method in PRICED else ""
     return f"{SHORT[choice.method]}, {tau}{lam}, K {choice.n_clusters}"
 
-# %% ../nbs/09b_trials.ipynb #c0bf08b1
+# %% ../nbs/09b_trials.ipynb #7dd36712
 def as_call(trials: Trials, choice: Choice) -> str:
     """The setting as a line of Python."""
     given = unfitted(trials, choice).get_params()
@@ -263,8 +263,9 @@ def toml_value(value: Any) -> str:
 
 def as_config(trials: Trials, choice: Choice) -> str:
     """The setting as a file for `usvbook build --config`."""
-    settings = unfitted(trials, choice).get_params()
-    del settings["n_jobs"]  # labels do not depend on it
+    given = unfitted(trials, choice).get_params()
+    names = [field.name for field in fields(Repertoire)]
+    settings = {n: given[n] for n in names if n != "n_jobs"}  # labels do not depend on it
     if trials.calls is not None:
         found = dict(trials.calls.segmenter)
         name = found.pop("name", "MultitaperSegmenter").removesuffix("Segmenter").lower()
