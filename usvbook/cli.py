@@ -38,7 +38,7 @@ class Setting(NamedTuple):
     help: str
     default: str  # as the help shows it
 
-# %% ../nbs/13_cli.ipynb #18243bf1
+# %% ../nbs/13_cli.ipynb #d3a1be92
 BOTH, OURS, MUPET, UNITS = "Detection", "Detection, multitaper", "Detection, mupet", "Repertoire"
 SETTINGS = {
     "min_freq_hz": Setting(float, BOTH, "lower edge of the search band", "35000"),
@@ -74,10 +74,13 @@ SETTINGS = {
         str, UNITS, 'embedding by "columns" (published), "rows" or "none"', "columns"
     ),
     "n_nonzero": Setting(int, UNITS, "atoms of OMP", "10"),
+    "gamma": Setting(float, UNITS, "a lambda per call: largest similarity / gamma", "none"),
     "min_similarity": Setting(float, UNITS, "outliers below found new units; none: never", "none"),
+    "max_memory_bytes": Setting(int, UNITS, "for similarities; none: half of what is free", "none"),
+    "device": Setting(str, UNITS, '"cuda": self-expression on a graphics card', "none"),
     "random_state": Setting(int, UNITS, "seed", "0"),
 }
-NULLABLE = ("tau", "min_similarity", "normalise")
+NULLABLE = ("tau", "gamma", "min_similarity", "normalise", "max_memory_bytes", "device")
 
 # %% ../nbs/13_cli.ipynb #cafe22ae
 def with_settings(*owners: str) -> Callable[[Callable], Callable]:

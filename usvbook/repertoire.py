@@ -31,37 +31,28 @@ from .preprocessing import CallImages
 from .segmentation import Calls, MultitaperSegmenter
 from .ssc import CosineSpectralClustering, SparseSubspaceClustering, WardOnComponents
 
-# %% ../nbs/08_repertoire.ipynb #349735af
+# %% ../nbs/08_repertoire.ipynb #c83e806b
 METHODS = ("lasso", "omp", "elastic_net", "cosine", "kmeans", "ward")
 
 
 def make_clusterer(
     method: str,  # one of METHODS
     n_clusters: int,
-    lam: float = 0.3,  # lasso, elastic_net
-    n_nonzero: int = 10,  # omp
     normalise: str | None = "columns",  # of the spectral embedding: "columns", "rows", None
     random_state: Any = None,
-    n_jobs: int | None = None,
+    **options: Any,  # of `SparseSubspaceClustering`, where the method is one of its three
 ) -> Any:
     """The estimator that groups the inliers."""
     if method == "kmeans":
         return KMeans(n_clusters, n_init=10, random_state=random_state)
     if method == "ward":
         return WardOnComponents(n_clusters, random_state=random_state)
-    if method == "cosine":
-        return CosineSpectralClustering(n_clusters, normalise=normalise, random_state=random_state)
     if method not in METHODS:
         raise ValueError(f"method = {method!r} is not known; choose one of {', '.join(METHODS)}")
-    return SparseSubspaceClustering(
-        n_clusters,
-        method=method,
-        lam=lam,
-        n_nonzero=n_nonzero,
-        normalise=normalise,
-        random_state=random_state,
-        n_jobs=n_jobs,
-    )
+    spectral: dict[str, Any] = {"normalise": normalise, "random_state": random_state}
+    if method == "cosine":
+        return CosineSpectralClustering(n_clusters, **spectral)
+    return SparseSubspaceClustering(n_clusters, method=method, **spectral, **options)
 
 # %% ../nbs/08_repertoire.ipynb #519f0547
 def check_enough(
@@ -117,7 +108,7 @@ def settle(
         similarity[labels == unit] = assign(X[labels == unit], centroid[None])[1]
     return Settled(labels, means, similarity)
 
-# %% ../nbs/08_repertoire.ipynb #0a3df609
+# %% ../nbs/08_repertoire.ipynb #97309646
 @dataclass(repr=False, eq=False)
 class Repertoire(ClusterMixin, BaseEstimator):
     """The repertoire of a set of calls, by two-step subspace clustering.
@@ -143,7 +134,10 @@ class Repertoire(ClusterMixin, BaseEstimator):
     picture: str = "cut"  # "cut" (published) or "frequency" (axis kept), for `Calls`
     normalise: str | None = "columns"  # of the embedding: "columns" (published), "rows" or None
     n_nonzero: int = 10  # atoms of OMP
+    gamma: float | None = None  # price per call (`call_prices`) in place of one λ for all
     min_similarity: float | None = None  # outliers below it found new units; None: never
+    max_memory_bytes: int | None = None  # for the Gram matrix; None: half of what is free
+    device: str | None = None  # "cuda": self-expression on a graphics card
 
     def vectors(self, calls: Calls | np.ndarray) -> np.ndarray:
         """Calls as unit rows (n, d); an array is taken as it is."""
@@ -160,8 +154,9 @@ class Repertoire(ClusterMixin, BaseEstimator):
         took_part = split_outliers(self.max_similarity_, self.tau) & X.any(axis=1)
         check_enough(took_part, self.max_similarity_, self.n_clusters, self.tau)
         clusterer = make_clusterer(
-            self.method, self.n_clusters, self.lam, self.n_nonzero, self.normalise,
-            self.random_state, self.n_jobs,
+            self.method, self.n_clusters, self.normalise, self.random_state, lam=self.lam,
+            gamma=self.gamma, n_nonzero=self.n_nonzero, n_jobs=self.n_jobs,
+            max_memory_bytes=self.max_memory_bytes, device=self.device,
         ).fit(X[took_part])  # fmt: skip
         for name in ("coef_", "affinity_matrix_", "embedding_"):
             setattr(self, name, spread(getattr(clusterer, name, None), took_part))
