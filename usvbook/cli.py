@@ -786,7 +786,7 @@ def demo(
         for name, text in places.items():
             typer.echo(f"  {out.as_posix()}/{name:24}{text}")
 
-# %% ../nbs/13_cli.ipynb #a0f83af6
+# %% ../nbs/13_cli.ipynb #9cfdfa32
 def calls_to_tune(
     places: list[str],  # a results folder, or recordings
     given: dict[str, Any],  # settings of the command, which win over those of the folder
@@ -816,7 +816,7 @@ def calls_to_tune(
         watch.remark(remark)
     return calls, repertoire
 
-
+# %% ../nbs/13_cli.ipynb #3b2e0100
 @app.command()
 @with_settings(BOTH, OURS, MUPET, UNITS)
 def tune(

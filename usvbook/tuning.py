@@ -286,7 +286,7 @@ def listen_table(trials: Trials, choice: Choice, unit: int, slow: float = 20.0) 
     head = ["picture", "where", "call", "", f"sound, {slow:g} times slower"]
     return html_table(head, rows, f"Calls of unit {unit}, most and least typical", "listen")
 
-# %% ../nbs/10_tuning.ipynb #bbe504a0
+# %% ../nbs/10_tuning.ipynb #829e843d
 def aside(make: Callable[[], Any]) -> Any:
     """Make what nobody waits for on one processor: threads that wait for each other are slower."""
     with threadpool_limits(1):
@@ -303,7 +303,7 @@ def quick_stages(trials: Trials, choice: Choice) -> Iterator[dict[str, Any]]:
     body = draw(partial(draw_spectrum, trials, choice), (4.5, 2.9), edges)
     yield {"spectrum": panel("Eigenvalues of the graph", body)}
 
-
+# %% ../nbs/10_tuning.ipynb #e9a9e5e1
 def slow_stages(trials: Trials, choice: Choice) -> Iterator[dict[str, Any]]:
     """Units and their mosaic, then the path, the rivals, the layout, the stability."""
     inside = f"{SHORT[choice.method]}, K = {choice.n_clusters}"
@@ -334,7 +334,7 @@ def slow_stages(trials: Trials, choice: Choice) -> Iterator[dict[str, Any]]:
         yield {"comparison": panel(told, aside(partial(compare, rivals)))}
     yield {"status": "ready"}
 
-
+# %% ../nbs/10_tuning.ipynb #1620ea10
 def example_stages(trials: Trials, job: tuple[Choice, int, float]) -> Iterator[dict[str, Any]]:
     """One unit: mean, spread, typical and untypical calls, and some to listen to."""
     choice, unit, slow = job
@@ -390,7 +390,7 @@ class Newest:
                 if not self._jobs:
                     self.fault(error)
 
-# %% ../nbs/10_tuning.ipynb #9251f793
+# %% ../nbs/10_tuning.ipynb #36ec4bd8
 NO_CHOICE = ("choose one", None)
 
 
@@ -434,7 +434,7 @@ def make_controls(trials: Trials) -> dict[str, Any]:
         "force": w.Checkbox(description="replace the file", indent=False, **small),
     }
 
-
+# %% ../nbs/10_tuning.ipynb #56a5ffbd
 PLACES = (
     "similarity", "graph", "spectrum", "comparison", "mosaic", "layout", "examples", "listen",
     "history", "status", "given",
@@ -536,7 +536,7 @@ class Screen:
         """Wait until every thread has shown all it has; whether that came about."""
         return all(thread.wait(timeout_s) for thread in self.threads.values())
 
-# %% ../nbs/10_tuning.ipynb #7a3ffed0
+# %% ../nbs/10_tuning.ipynb #9566fdea
 class Tuner:
     """Sliders for τ, λ and K over a set of calls, with what they do; shows itself in a notebook.
 
@@ -557,7 +557,7 @@ class Tuner:
         self.screen = Screen(self.trials, self.offer_units)
         self.box = arrange(self.controls, self.screen.places, len(self.trials.X), self.config)
         self.fitted: Choice | None = None  # the setting whose units are offered
-        self._held = False  # several sliders are set at once
+        self._returning = self._offering = False  # controls are being set by the program
         connect(self)
         self.move()
 
@@ -587,13 +587,13 @@ class Tuner:
     def offer_units(self, choice: Choice, n_units: int) -> None:
         """Offer the units of a fitted setting, and show the one chosen before if it is there."""
         unit, back = self.controls["unit"], self.controls["back"]
-        self.fitted, self._held = choice, True
+        self.fitted, self._offering = choice, True
         chosen = unit.value if unit.value is not None and unit.value < n_units else 0
         if len(unit.options) != n_units:
             unit.options = [(str(k), k) for k in range(n_units)]
         unit.value = chosen
         back.options = [NO_CHOICE, *((name_of(c), c) for c in reversed(self.trials.history))]
-        self._held = False
+        self._offering = False
         self.look()
 
     def look(self) -> None:
@@ -602,15 +602,15 @@ class Tuner:
             job = self.fitted, self.controls["unit"].value, self.controls["slow"].value
             self.screen.submit("examples", job, "examples", "listen")
 
-# %% ../nbs/10_tuning.ipynb #f439ca5d
+# %% ../nbs/10_tuning.ipynb #53cf4011
 def go_back(tuner: Tuner, choice: Choice | None) -> None:
     """Set the sliders to a setting tried before."""
     if choice is None:
         return
-    tuner._held = True
+    tuner._returning = True
     for name, value in choice._asdict().items():
         tuner.controls[name].value = value or 0.0 if name == "tau" else value
-    tuner._held = False
+    tuner._returning = False
     tuner.move()
 
 
@@ -635,22 +635,31 @@ def write(tuner: Tuner) -> None:
         said = f'<p class="fault">{escape(error)}</p>'
     tuner.screen.places["given"].value = f'<div role="status">{said}</div>'
 
-
+# %% ../nbs/10_tuning.ipynb #c75b6113
 HOW_TO_USE = "usvbook build RECORDINGS -o NEW_FOLDER --config tuned.toml"
 
 
 def connect(tuner: Tuner) -> None:
-    """Let the controls act."""
+    """Let the controls act when the user sets them, and not when the program does."""
     c = tuner.controls
 
-    def free(act: Callable[[Any], None]) -> Callable[[Any], None]:
-        return lambda change: None if tuner._held else act(change)
+    def moved(change: Any) -> None:
+        if not tuner._returning:
+            tuner.move()
+
+    def looked(change: Any) -> None:
+        if not tuner._offering:
+            tuner.look()
+
+    def returned(change: Any) -> None:
+        if not tuner._offering:
+            go_back(tuner, change["new"])
 
     for name in Choice._fields:
-        c[name].observe(free(lambda change: tuner.move()), "value")
+        c[name].observe(moved, "value")
     for name in ("unit", "slow"):
-        c[name].observe(free(lambda change: tuner.look()), "value")
-    c["back"].observe(free(lambda change: go_back(tuner, change["new"])), "value")
+        c[name].observe(looked, "value")
+    c["back"].observe(returned, "value")
     c["give"].on_click(lambda button: give(tuner))
     c["write"].on_click(lambda button: write(tuner))
 
@@ -689,7 +698,7 @@ def open_handed() -> Tuner:
     calls, repertoire, config = joblib.load(Path(os.environ[HANDED]) / "calls.joblib")
     return Tuner(calls, repertoire, config)
 
-# %% ../nbs/10_tuning.ipynb #c94638e4
+# %% ../nbs/10_tuning.ipynb #81c2ac44
 def need_voila() -> Any:
     """The class of the server; ValueError, one line, where it is not installed."""
     try:
@@ -713,7 +722,7 @@ def check_port(port: int) -> int:
             raise ValueError(f"port {port} cannot be used ({fault}); choose another") from None
         return int(probe.getsockname()[1])
 
-
+# %% ../nbs/10_tuning.ipynb #fb18dc56
 def make_page(**settings: Any) -> Any:
     """A Voila server whose pages load nothing from other hosts."""
     from tornado.web import OutputTransform
@@ -747,7 +756,7 @@ def make_page(**settings: Any) -> Any:
         page.config.KernelManager.transport = "ipc"
     return page
 
-
+# %% ../nbs/10_tuning.ipynb #49b309b5
 def serve(
     calls: Calls,
     repertoire: Repertoire | None = None,  # where to start
