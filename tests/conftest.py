@@ -1,5 +1,6 @@
-"""Recordings and results that several tests share, made once."""
+"""Recordings, results and a browser that several tests share, made once."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -67,3 +68,28 @@ def built(study):
 def no_figures(monkeypatch):
     """Builds without figures, where these are not what is tested: most of the time goes there."""
     monkeypatch.setattr("usvbook.cli.draw_figures", lambda *given: {})
+
+
+BROWSER = (
+    "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+    "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
+    "window-size=1400,1800", "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium that reaches nothing but this machine."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no Chromium with its chromedriver is installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in BROWSER:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()

@@ -1,0 +1,75 @@
+"""Run the benchmarks and keep what they print in `benchmarks/results`, for the page that shows it.
+
+    python benchmarks/record.py                    all of them: an hour on two cores
+    python benchmarks/record.py growth spectral    these
+
+Each file begins with the command and the machine. A benchmark that fails keeps its old file. Those
+that need recordings are left out, and said to be, where USVBOOK_DATA is not set.
+"""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+COMMANDS = {
+    "segmentation": "segmentation.py marked held-out unmoved bursts synthetic speed",
+    "self_expression": "self_expression.py --n 9000 --certificate --budget 300 --memory",
+    "compilation": "self_expression.py --cold",
+    "lambda_path": "lambda_path.py --n 9000",
+    "spectral": "spectral.py --n 9000 --k 60",
+    "tsne": "tsne.py",
+    "repertoire": "repertoire.py --n 9000 --k 40",
+    "tuning": "tuning.py",
+    "growth": "growth.py --csv nbs/growth.csv",
+}
+NEEDS_RECORDINGS = {"segmentation"}
+
+
+def machine() -> str:
+    """Processor, cores and the versions that matter, in one line."""
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    packages = ("numpy", "scipy", "scikit-learn", "numba", "torch")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    python = platform.python_version()
+    return f"{processor}, {os.cpu_count()} cores; Python {python}, {versions}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMMANDS))
+    names = parser.parse_args().names or list(COMMANDS)
+    if unknown := set(names) - set(COMMANDS):
+        parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(COMMANDS)}")
+    failed = []
+    for name in names:
+        if name in NEEDS_RECORDINGS and not os.environ.get("USVBOOK_DATA"):
+            print(f"{name}: left out, USVBOOK_DATA is not set")
+            continue
+        command = f"python benchmarks/{COMMANDS[name]}"
+        print(command, flush=True)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", *command.split()[1:]],
+            cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        print(done.stdout, flush=True)
+        if done.returncode:
+            failed.append(name)
+            continue
+        text = f"$ {command}\n# {machine()}\n{done.stdout.rstrip()}\n"
+        (HERE / "results" / f"{name}.txt").write_text(text, encoding="utf-8")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""The site as readers see it: links, pictures, sliders without a kernel, nothing from outside."""
+
+import functools
+import http.server
+import json
+import re
+import secrets
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed")
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def site(browser):
+    """The built site; only where a browser is, since building takes minutes."""
+    build = [sys.executable, str(ROOT / ".ci" / "site.py")]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ROOT / "_docs"
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The address where the site is served."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Page(HTMLParser):
+    """What a page links to, loads, and can be linked to."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.loads, self.names, self.silent = [], [], set(), []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.names |= {given.get("id"), given.get("name")}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag in ("img", "script", "source", "iframe") and given.get("src"):
+            self.loads.append(given["src"])
+        if tag == "link" and given.get("rel") != "canonical" and given.get("href"):
+            self.loads.append(given["href"])
+        if tag == "img" and not given.get("alt", "").strip():
+            self.silent.append(given.get("src", "")[:60])
+
+
+def pages(site):
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_links_and_files(site):
+    """Every link within the site has its page and place, and every file that is loaded is there."""
+    found = pages(site)
+    wrong = []
+    for path, page in found.items():
+        for target in page.links + page.loads:
+            parts = urlparse(target)
+            if parts.scheme or parts.netloc or target.startswith("//"):
+                if target in page.loads and parts.scheme != "data":
+                    wrong.append(f"{path.name} loads {target[:100]}")
+                continue
+            name, place = urldefrag(target)
+            file = (path.parent / unquote(name)).resolve() if name else path
+            file = file / "index.html" if file.is_dir() else file
+            if not file.exists():
+                wrong.append(f"{path.name}: {target}")
+            elif place and file in found and unquote(place) not in found[file].names:
+                wrong.append(f"{path.name}: no place {target}")
+    assert len(found) > 20 and not wrong, "\n".join(wrong)
+
+
+def test_pictures_have_words(site):
+    """Every picture has a text for those who cannot see it."""
+    silent = {path.name: page.silent for path, page in pages(site).items() if page.silent}
+    assert not silent
+
+
+def test_pages_are_whole(browser, site, address):
+    """No page shows an error, lacks a picture, says anything on the console or grows too wide."""
+    for path in sorted(site.rglob("*.html")):
+        browser.get(f"{address}/{path.relative_to(site).as_posix()}")
+        missing = browser.execute_script(
+            "return [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+        )
+        assert not missing, f"{path.name}: {missing}"
+        said = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not said, f"{path.name}: {said}"
+        assert "Traceback" not in browser.find_element("tag name", "main").text or (
+            path.name == "cli.html"
+        )
+
+
+def step(browser, slider):
+    """Move a slider by one step with the keyboard."""
+    last = slider.get_attribute("value") == slider.get_attribute("max")
+    slider.send_keys(Keys.ARROW_LEFT if last else Keys.ARROW_RIGHT)
+
+
+def seen(block, slider):
+    """What a reader sees, or hears, of a block of sliders."""
+    image = block.find_element("css selector", "img")
+    return (
+        slider.get_attribute("aria-valuetext"),
+        block.find_element("css selector", ".said").text,
+        image.get_attribute("src"),
+        image.get_attribute("alt"),
+    )
+
+
+def test_sliders_without_a_kernel(browser, site, address):
+    """Each slider of each page, moved by one step, changes value, words, picture and its text."""
+    moved = {}
+    for path in sorted(site.rglob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        if 'class="usv-sliders"' not in text:
+            continue
+        browser.get(f"{address}/{path.relative_to(site).as_posix()}")
+        for block in browser.find_elements("css selector", ".usv-sliders"):
+            assert len(block.get_attribute("outerHTML").encode()) < 1_500_000
+            for slider in block.find_elements("css selector", "input[type=range]"):
+                name = slider.get_attribute("id")
+                label = block.find_element("css selector", f"label[for='{name}']").text
+                before = seen(block, slider)
+                step(browser, slider)
+                after = seen(block, slider)
+                same = [a for a, b in zip(before, after, strict=True) if a == b]
+                assert not same, f"{path.name}, {label}: {same[0][:100]}"
+                moved.setdefault(path.name, []).append(label)
+    assert moved["outliers.html"] == ["τ"] and moved["ssc.html"] == ["λ", "K"]
+    assert moved["tuning.html"] == ["τ", "λ", "K"] and "sliders.html" in moved
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab on a copy of two rooms; gives the address of a notebook there."""
+    for name in ("04_outliers", "05_ssc"):
+        notebook = json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf-8"))
+        assert "nbdev_export" in "".join(notebook["cells"].pop()["source"])  # not from a copy
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    token = secrets.token_hex(16)
+    words = [
+        "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=50",
+        f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={tmp_path}",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "jupyter", "lab", *words]
+    server = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:
+            if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab\?token", line):
+                break
+        threading.Thread(target=server.stderr.read, daemon=True).start()
+        yield lambda name: f"{found[1]}/lab/tree/{name}.ipynb?token={token}&reset"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.mark.parametrize(("name", "n_sliders"), [("04_outliers", 1), ("05_ssc", 2)])
+def test_sliders_in_jupyterlab(browser, lab, name, n_sliders):
+    """A room in JupyterLab: all cells run, then each slider is moved by the keyboard."""
+
+    def js(code):
+        return browser.execute_script(f"return {code}")
+
+    def wait(ready):
+        WebDriverWait(browser, 120, 0.1).until(lambda _: ready())
+
+    def readout(k):
+        return js(f"document.querySelectorAll('.widget-readout')[{k}].textContent")
+
+    def picture():
+        return js("document.querySelector('.widget-html-content img')?.src")
+
+    browser.get(lab(name))
+    session = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session"
+    wait(lambda: js(f"{session}?.kernel?.status") == "idle")
+    browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    wait(lambda: js("document.querySelectorAll('.noUi-handle').length") == n_sliders)
+    wait(picture)
+    for k in range(n_sliders):
+        old, value = picture(), readout(k)
+        browser.find_elements("class name", "noUi-handle")[k].send_keys(Keys.ARROW_LEFT)
+        wait(lambda old=old: picture() not in (None, old))
+        assert readout(k) != value
