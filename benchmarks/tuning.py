@@ -32,11 +32,10 @@ GOAL_S = {"graph figures": 0.3, "labels and mosaic": 2.0}
 
 def moves(n_clusters: int, k: int) -> dict[str, Choice]:
     """A new value of each slider, for repeat k; the others stay."""
-    tau, lam, method = 0.5, 0.3, "lasso"
+    tau, lam, method = 0.85, 0.3, "lasso"
     return {
         "τ moved": Choice(round(tau + 0.01 * (k + 1), 2), lam, n_clusters, method),
-        "λ moved, off the path": Choice(None, round(lam + 0.01 * (k + 1), 2), n_clusters, method),
-        "λ moved, on the path": Choice(tau, round(lam + 0.01 * (k + 1), 2), n_clusters, method),
+        "λ moved": Choice(tau, round(lam + 0.01 * (k + 1), 2), n_clusters, method),
         "K moved": Choice(tau, lam, n_clusters + 1 + k, method),
     }
 
@@ -77,14 +76,18 @@ def main() -> None:
     args = parser.parse_args()
     X, _ = simulated_pictures(args.n, 46, random_state=0)
     trials = Trials(X, Repertoire(n_jobs=-1), n_kept=500)
-    base = Choice(0.5, 0.3, args.n_clusters, "lasso")
+    base = Choice(0.85, 0.3, args.n_clusters, "lasso")
     [*quick_stages(trials, base)], draw_mosaic(trials, base)  # compile or load
     print(f"{args.n} calls, K = {args.n_clusters}, {args.repeats} repeats\n")
     print(f"{'move':<24}{'stage':<26}{'median':>8}{'fastest':>9}{'processors':>12}")
+    walls: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for k in range(args.repeats):
+        clock = Clock()
+        for stage, _ in quick(trials, base._replace(lam=round(0.4 + 0.01 * k, 2))):
+            walls.setdefault(("λ moved, no path yet", stage), []).append(clock.read())
     clock = Clock()
     follow_path(trials, base)
     path_s = clock.read()
-    walls: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for k in range(args.repeats):
         for what, choice in moves(args.n_clusters, k).items():
             clock = Clock()

@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'SEGMENTERS', 'FORMAT', 'VERSION', 'ARRAYS', 'GRAPHS', 'ma
            'Settled', 'settle', 'Repertoire', 'make_segmenter', 'RepertoireError', 'save_repertoire', 'read_head',
            'read_repertoire', 'load_repertoire']
 
-# %% ../nbs/08_repertoire.ipynb #aadeaa11
+# %% ../nbs/08_repertoire.ipynb #d40306fc
 import json
 import os
 import warnings
@@ -22,6 +22,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from .assignment import assign, centroids, found_units, order_by_size
 from .metrics import quality, seed_stability
@@ -108,7 +109,7 @@ def settle(
         similarity[labels == unit] = assign(X[labels == unit], centroid[None])[1]
     return Settled(labels, means, similarity)
 
-# %% ../nbs/08_repertoire.ipynb #97309646
+# %% ../nbs/08_repertoire.ipynb #cad0c2d8
 @dataclass(repr=False, eq=False)
 class Repertoire(ClusterMixin, BaseEstimator):
     """The repertoire of a set of calls, by two-step subspace clustering.
@@ -157,7 +158,9 @@ class Repertoire(ClusterMixin, BaseEstimator):
             self.method, self.n_clusters, self.normalise, self.random_state, lam=self.lam,
             gamma=self.gamma, n_nonzero=self.n_nonzero, n_jobs=self.n_jobs,
             max_memory_bytes=self.max_memory_bytes, device=self.device,
-        ).fit(X[took_part])  # fmt: skip
+        )  # fmt: skip
+        with threadpool_limits(1 if self.method == "kmeans" else None):  # the order of its sums
+            clusterer.fit(X[took_part])
         for name in ("coef_", "affinity_matrix_", "embedding_"):
             setattr(self, name, spread(getattr(clusterer, name, None), took_part))
         labels = np.full(len(X), -1)

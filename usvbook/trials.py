@@ -7,7 +7,7 @@ __all__ = ['SHORT', 'PRICED', 'PLAIN', 'RIVALS', 'LEAST_LAM', 'MOST_ON_PATH', 'C
            'first_choice', 'unfitted', 'as_used', 'inliers', 'coefficients', 'build_graph', 'graph', 'follow_path',
            'fit', 'stability', 'layout', 'remember', 'name_of', 'as_call', 'toml_value', 'as_config', 'write_config']
 
-# %% ../nbs/09b_trials.ipynb #0b79458c
+# %% ../nbs/09b_trials.ipynb #a6c6527f
 import json
 import os
 import threading
@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .figures import tsne
-from .lambda_path import lasso_path
+from .lambda_path import expressed_among, lasso_path
 from .outliers import max_similarity, split_outliers
 from .preprocessing import unit_rows
 from .repertoire import METHODS, Repertoire, check_enough
@@ -138,17 +138,20 @@ def inliers(
     """The calls that take part in step one."""
     return split_outliers(trials.similarity, tau) & trials.X.any(axis=1)
 
-# %% ../nbs/09b_trials.ipynb #66a1cb72
+# %% ../nbs/09b_trials.ipynb #da8e6c40
 def coefficients(
     trials: Trials,
     choice: Choice,
 ) -> Any:  # (m, m) sparse, m inliers
     """Who expresses whom among the inliers (Eq. 1 to 3): from the path where it is known."""
-    path = trials.known(("path", choice.tau)) if choice.method == "lasso" else None
-    if path is not None and choice.lam >= path.lam_min:
-        return path.at(choice.lam)
-    X, t = unit_rows(trials.X[inliers(trials, choice.tau)]), trials.template
-    return self_expression(X, choice.lam, choice.method, t.n_nonzero, n_jobs=t.n_jobs)
+    rows, inside = trials.once("rows", lambda: unit_rows(trials.X)), inliers(trials, choice.tau)
+    path, t = trials.known("path"), trials.template
+    if path and choice.method == "lasso" and not t.gamma and choice.lam >= path.lam_min:
+        return expressed_among(path, rows, choice.lam, inside, t.n_jobs)
+    return self_expression(
+        rows[inside], choice.lam, choice.method, t.n_nonzero, n_jobs=t.n_jobs, gamma=t.gamma,
+        max_memory_bytes=t.max_memory_bytes, device=t.device,
+    )  # fmt: skip
 
 
 def build_graph(trials: Trials, choice: Choice, n_values: int) -> Graph:
@@ -178,19 +181,17 @@ def graph(
     key = ("graph", as_used(trials, choice)._replace(n_clusters=n_values))
     return trials.once(key, lambda: build_graph(trials, choice, n_values))
 
-# %% ../nbs/09b_trials.ipynb #6e513736
+# %% ../nbs/09b_trials.ipynb #938064e1
 LEAST_LAM = 0.1  # where the path and the slider end
-MOST_ON_PATH = 10_000  # inliers for which the path is computed
+MOST_ON_PATH = 10_000  # calls for which the path is computed
 
 
 def follow_path(trials: Trials, choice: Choice) -> bool:
-    """Compute the path of this τ, if it is of use; whether it is there now."""
-    inside = inliers(trials, choice.tau)
-    if choice.method != "lasso" or inside.sum() > MOST_ON_PATH:
+    """Compute the path, if it is of use; whether it is there now."""
+    if choice.method != "lasso" or len(trials.X) > MOST_ON_PATH:
         return False
-    lam_min, n_jobs = min(LEAST_LAM, choice.lam), trials.template.n_jobs
-    rows = unit_rows(trials.X[inside])
-    trials.once(("path", choice.tau), lambda: lasso_path(rows, lam_min, n_jobs=n_jobs))
+    rows, n_jobs = trials.once("rows", lambda: unit_rows(trials.X)), trials.template.n_jobs
+    trials.once("path", lambda: lasso_path(rows, min(LEAST_LAM, choice.lam), n_jobs=n_jobs))
     return True
 
 # %% ../nbs/09b_trials.ipynb #9ead8003
