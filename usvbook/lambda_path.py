@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LassoPath', 'lasso_path', 'expressed_among']
 
-# %% ../nbs/04d_lambda_path.ipynb #803ec4fd
+# %% ../nbs/04d_lambda_path.ipynb #21c34753
 import warnings
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from .self_expression import _block, _on_threads, _problem, gram
+from .self_expression import _block, _on_threads, _problem, _whole, gram
 from usvbook.sparse_solver import (
     _above,
     _cholesky,
@@ -396,13 +396,14 @@ def lasso_path(
     shifted = [part + shift for part, shift in zip(ends, shifts, strict=False)]
     return LassoPath(lam_min, starts, *map(np.concatenate, (lams, shifted, atoms, values)))
 
-# %% ../nbs/04d_lambda_path.ipynb #0f45a72d
+# %% ../nbs/04d_lambda_path.ipynb #5512bb8f
 def expressed_among(
     path: LassoPath,  # of all calls, not centred
     X: np.ndarray,  # (n, d) the rows it was computed from
     lam: float,  # price of a coefficient
     kept: np.ndarray,  # (n,) bool: the m calls that stay
     n_jobs: int | None = None,
+    G: np.ndarray | None = None,  # (n, n) Gram matrix of `X`, if it is there: saves products
 ) -> sparse.csr_matrix:  # (m, m) float64
     "What `self_expression(X[kept], lam)` gives, with only those calls solved that must be."
     C = path.at(lam)[np.flatnonzero(kept)]
@@ -411,8 +412,13 @@ def expressed_among(
     if anew.size == 0:
         return among
     rows = as_rows(np.asarray(X)[kept])
-    room = tuple(np.empty((anew.size, width), np.float32) for width in rows.shape[::-1])
-    answers = _block(_problem(rows, lam, "lasso", 0, 0.0), anew, room, n_jobs)
+    p = _problem(rows, lam, "lasso", 0, 0.0)
+    if G is None:
+        room = tuple(np.empty((anew.size, width), np.float32) for width in rows.shape[::-1])
+        answers = _block(p, anew, room, n_jobs)
+    else:
+        products = np.ascontiguousarray(G[np.ix_(kept, kept)])
+        answers = _whole(p, n_jobs, products, anew)
     if not all(done for *_, done in answers):
         text = "some of the calls that were solved anew did not reach optimality"
         warnings.warn(text, ConvergenceWarning, stacklevel=2)

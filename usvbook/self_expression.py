@@ -62,7 +62,7 @@ def _problem(X: np.ndarray, lam: Any, method: str, n_nonzero: int, l2: float) ->
     ridge = float(l2) if method == "elastic_net" else 0.0
     return _Problem(X, price, ridge, min(n_nonzero, n) if method == "omp" else 0, scale)
 
-# %% ../nbs/04c_self_expression.ipynb #4d9ff57a
+# %% ../nbs/04c_self_expression.ipynb #41643678
 def gram(
     X: np.ndarray,  # (n, d) float32 rows
 ) -> np.ndarray:  # (n, n) float32
@@ -87,9 +87,13 @@ def _on_threads(
         return [answer for part in done for answer in part]
 
 
-def _whole(p: _Problem, n_jobs: int | None) -> list[tuple]:
-    "Answers for all calls from the whole Gram matrix."
-    G = gram(p.X)
+def _whole(
+    p: _Problem,
+    n_jobs: int | None,
+    G: np.ndarray,  # (n, n) Gram matrix
+    rows: Iterable | None = None,  # calls wanted; None: all
+) -> list[tuple]:
+    "Answers from the whole Gram matrix."
 
     def solve(i):
         g = np.empty(len(G), np.float32)
@@ -97,7 +101,7 @@ def _whole(p: _Problem, n_jobs: int | None) -> list[tuple]:
             return (*_pursue(G, p.X, i, p.n_nonzero, p.scale, g), True)
         return _express(G, p.X, i, p.price[i], p.ridge, p.scale, g)
 
-    return _on_threads(solve, range(len(G)), n_jobs)
+    return _on_threads(solve, range(len(G)) if rows is None else rows, n_jobs)
 
 # %% ../nbs/04c_self_expression.ipynb #230e14df
 def _step(p: _Problem, i: int, state: tuple, g: np.ndarray) -> tuple:
@@ -182,7 +186,7 @@ def call_prices(
                 prices[start + k] = abs(_inner(X[start + k], X[j])) / gamma
     return prices
 
-# %% ../nbs/04c_self_expression.ipynb #dc40e64e
+# %% ../nbs/04c_self_expression.ipynb #03454674
 def self_expression(
     X: np.ndarray,  # (n, d) calls as rows of unit length; all-zero rows take no part
     lam: float | np.ndarray = 0.3,  # price of a coefficient (Eq. 2), one for all or one per call
@@ -215,7 +219,8 @@ def self_expression(
         C, missed = batched_expression(X, p.price, method, p.ridge, n_nonzero, device)
     else:
         budget = max_memory_bytes or psutil.virtual_memory().available // 2
-        answers = _whole(p, n_jobs) if 4 * n * n <= budget else _in_blocks(p, budget, n_jobs)
+        fits = 4 * n * n <= budget
+        answers = _whole(p, n_jobs, gram(X)) if fits else _in_blocks(p, budget, n_jobs)
         used, values, done = zip(*answers, strict=True)
         ends = np.append(0, np.cumsum([len(part) for part in used]))
         C = sparse.csr_matrix((np.concatenate(values), np.concatenate(used), ends), (n, n))
