@@ -35,7 +35,7 @@ test: $(VENV)/.dev
 	@echo "== notebooks"
 	$(RUN) $(BIN)/nbdev_test --n_workers 2 --timing
 	@echo "== tests"
-	$(RUN) $(BIN)/python -m pytest
+	$(RUN) $(BIN)/python -m pytest -rs
 
 site: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/site.py

@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / "build" / "site"
-COPIED = ("settings.ini", "_quarto.yml", "README.md", "nbs", "usvbook")
+COPIED = ("settings.ini", "_quarto.yml", "README.md", "nbs", "usvbook", "benchmarks")
 SKIPPED = re.compile(r"^#\|\s*(eval:\s*false|slow|notest)\s*$", re.MULTILINE)
 KATEX = "katex@0.16.11"  # the version that smalldocs writes into its pages
 
