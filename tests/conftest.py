@@ -67,7 +67,7 @@ def built(study):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Builds without figures, where these are not what is tested: most of the time goes there."""
-    monkeypatch.setattr("usvbook.cli.draw_figures", lambda *given: {})
+    monkeypatch.setattr("usvbook.runs.draw_figures", lambda *given: {})
 
 
 BROWSER = (

@@ -12,11 +12,11 @@ import pytest
 import soundfile
 from conftest import RATE, usvbook
 
-from usvbook.cli import SETTINGS
 from usvbook.metrics import agreement
 from usvbook.mupet import MupetSegmenter
 from usvbook.recordings import Recording, find_recordings
 from usvbook.repertoire import Repertoire
+from usvbook.runs import SETTINGS
 from usvbook.segmentation import match_recordings, segment_recordings, true_labels
 
 FOUR = ("--n-clusters", 4, "--n-seeds", 0)
