@@ -17,12 +17,12 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COMMANDS = {
-    "segmentation": "segmentation.py marked held-out unmoved bursts synthetic speed",
+    "segmentation": "segmentation.py marked unmoved synthetic speed",
     "self_expression": "self_expression.py --n 9000 --certificate --budget 300 --memory",
     "compilation": "self_expression.py --cold",
     "lambda_path": "lambda_path.py --n 9000",
     "spectral": "spectral.py --n 9000 --k 60",
-    "tsne": "tsne.py",
+    "tsne": "tsne.py --sizes 500 2000",
     "repertoire": "repertoire.py --n 9000 --k 40",
     "tuning": "tuning.py",
     "growth": "growth.py --csv nbs/growth.csv",
