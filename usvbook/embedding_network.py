@@ -98,7 +98,7 @@ class Model:
         "Read `load_model`."
         return load_model(path, device)
 
-# %% ../nbs/11a_embedding_network.ipynb #edf83501
+# %% ../nbs/11a_embedding_network.ipynb #1f157461
 FORMAT = "usvbook deep clustering 1"
 
 
@@ -116,7 +116,8 @@ def write_tensors(
 
     path = Path(path).expanduser()
     tensors = {name: one.detach().cpu().contiguous() for name, one in tensors.items()}
-    content = save(tensors, {"format": FORMAT, "header": json.dumps(header, allow_nan=False)})
+    # one entry only: the order of several would change from file to file
+    content = save(tensors, {FORMAT: json.dumps(header, allow_nan=False)})
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -140,14 +141,14 @@ def read_tensors(
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            if FORMAT not in metadata:
                 raise WeightsError(
-                    f"{path}: holds weights of another program or version "
-                    f"({metadata.get('format', 'no format named')}); take a file of this package"
+                    f"{path}: holds weights of another program or version, without the entry "
+                    f"{FORMAT!r}; take a file of this package"
                 )
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-            return tensors, json.loads(metadata["header"])
+            return tensors, json.loads(metadata[FORMAT])
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such file; check the path") from None
     except (SafetensorError, OSError, KeyError, UnicodeError, json.JSONDecodeError) as error:
