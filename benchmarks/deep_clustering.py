@@ -5,8 +5,8 @@
 
 The objective is measured at the paper's size, 100 frames of 129 bins and 40 dimensions, forward and
 backward, in single precision. The form with all pairs of bins needs gigabytes there; `--frames`
-makes it smaller. Each line of the first table is a process of its own, because memory that was once taken
-is not seen to be taken again. Mixing and learning together are a training step.
+makes it smaller. Each line of the first table is a process of its own, because memory that was once
+taken is not seen to be taken again. Mixing and learning together are a training step.
 """
 
 import argparse
