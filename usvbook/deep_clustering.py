@@ -214,7 +214,7 @@ def hum(
     x *= np.maximum(beat, 0.003)
     return (0.1 * x / max(np.sqrt(np.mean(x**2)), 1e-9)).astype(np.float32)
 
-# %% ../nbs/11_deep_clustering.ipynb #87411f44
+# %% ../nbs/11_deep_clustering.ipynb #d4848332
 Rule = Literal["any", "all", "mixture"]
 
 
@@ -252,7 +252,11 @@ def partition(
     background: Tensor | None = None,  # (..., frames, bins) complex, added to the sources
 ) -> Tensor:  # (..., frames, bins) int64
     "The loudest source of each bin, counted from 0; -1 where there is none (Section 3.1)."
-    labels = sources.abs().argmax(-3)
+    loudest, *others = sources.abs().unbind(-3)
+    labels = torch.zeros(loudest.shape, dtype=torch.int64, device=loudest.device)
+    for c, magnitude in enumerate(others, 1):  # several times as fast as argmax
+        labels = torch.where(magnitude > loudest, c, labels)
+        loudest = torch.maximum(magnitude, loudest)
     if rule is None:
         return labels
     return labels.where(active_bins(sources, rule, floor_db, peaks, background), -1)
