@@ -201,12 +201,12 @@ def segment_masks(
         pieces.append(masks[oracle_order(masks, z[cut, band], sources[:, cut, band])])
     return torch.cat(pieces, dim=1)
 
-# %% ../nbs/12_separation.ipynb #66a4a7ef
+# %% ../nbs/12_separation.ipynb #bcac75fc
 class SourceCount(NamedTuple):
     "An estimate of the number of sources."
 
     n_sources: int  # the estimate
-    confidence: float  # share of 200 draws of stretches of time that give the same number
+    confidence: float  # share of 200 draws of time that give the same number, times its likeness
     scores: np.ndarray  # (max_sources,) likeness of VVᵀ and YYᵀ, 0 to 1, for 1, 2, ... groups
 
 
@@ -246,7 +246,8 @@ def count_sources(
         likeness.append(M.square().sum((1, 2)) / norms.clamp(min=1e-12))
     scores = torch.stack(likeness, 1).numpy()
     best = int(scores[0].argmax())
-    return SourceCount(best + 1, float((scores[1:].argmax(1) == best).mean()), scores[0])
+    steady = float((scores[1:].argmax(1) == best).mean())
+    return SourceCount(best + 1, steady * float(scores[0, best]), scores[0])
 
 # %% ../nbs/12_separation.ipynb #ba7396cf
 class SeparationError(ValueError):
@@ -517,7 +518,7 @@ def separate(
     signals, masks = zip(*((one.signals, one.masks.numpy()) for one in pieces), strict=True)
     return Separation(np.concatenate(signals, 1), np.concatenate(masks, 1), count, model.front)
 
-# %% ../nbs/12_separation.ipynb #cd176112
+# %% ../nbs/12_separation.ipynb #244fc2b3
 def plot_separation(
     separation: Separation,  # what to draw
     axes: Any = None,  # two axes or more to draw on; None: new ones
@@ -538,7 +539,11 @@ def plot_separation(
     axes[0].set_title("mixture")
     pictures = {"masks": separation.masks}
     if sources is not None:
-        pictures = {"ideal masks": ideal_masks(stft(sources, front), front).numpy()} | pictures
+        parts, found = stft(sources, front), torch.from_numpy(separation.masks)
+        if len(parts) == len(found):  # the same shade for the same source
+            band = front.band
+            parts = parts[np.argsort(oracle_order(found, z[:, band], parts[..., band]))]
+        pictures = {"ideal masks": ideal_masks(parts, front).numpy()} | pictures
     for ax, (name, masks) in zip(axes[1:], pictures.items(), strict=True):
         plot_bins(np.where(quiet, -1, masks.argmax(0)), front, ax, labels=True)
         ax.set_title(name)
