@@ -60,7 +60,7 @@ def band_level(
     inside = (freqs_hz >= front.band_hz[0]) & (freqs_hz <= front.band_hz[1])
     return np.sqrt(power[..., inside].sum(-1)) / n_samples
 
-# %% ../nbs/12a_evaluation.ipynb #f84b8e57
+# %% ../nbs/12a_evaluation.ipynb #2968f23d
 def known_mixture(
     bank: SoundBank,  # sounds of single sources
     number: int,  # of the mixture: 0, 1, ...
@@ -84,6 +84,9 @@ def known_mixture(
         first = np.round(first + rng.random(n_sources) * (room - first))
         place = first / np.where(room == 0, 1, room)
         cut = cut_sounds(bank, which, n_samples, place, np.ones(n_sources)).cpu().numpy()
+        at = first[:, None] + np.arange(n_samples)
+        inside = (at >= 0) & (at < lengths[:, None])  # not the silence around a short sound
+        cut -= inside * (cut.sum(1) / inside.sum(1))[:, None]
         level = band_level(cut, bank.front)
         if (level > 1e-3).all():  # none of them pauses all the time
             break
@@ -216,7 +219,7 @@ def model_separators(
         "oracle spectral": by_segment("spectral"),
     }
 
-# %% ../nbs/12a_evaluation.ipynb #f02f6746
+# %% ../nbs/12a_evaluation.ipynb #0c7f7158
 def evaluate(
     mixtures: Iterable[KnownMixture],  # see `known_mixtures`
     separators: Mapping[str, Separator],  # ways of separating by name

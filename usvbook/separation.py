@@ -122,7 +122,7 @@ def loudest_first(labels: Tensor, power: Tensor, n_sources: int) -> Tensor:  # (
     total = torch.zeros(n_sources, dtype=torch.float64).index_add_(0, labels, power.double())
     return total.argsort(descending=True, stable=True)
 
-# %% ../nbs/12_separation.ipynb #69e90fe7
+# %% ../nbs/12_separation.ipynb #15f51981
 def spectral_axes(
     V: Tensor,  # (N, n_dims) unit rows
     n_axes: int,  # singular vectors to keep, the paper's m
@@ -130,11 +130,11 @@ def spectral_axes(
     "The matrix R / S of the normalised embeddings (Section 2): V times it gives rows of U."
     V = V.double()
     degree = V @ V.sum(0)
-    least = 1e-3 * len(V) / max(V.shape[1], 1)  # a thousandth of that of evenly spread bins
+    least = 0.2 * float(degree.clamp(min=0).mean()) + 1e-12
     if (degree <= 0).any():
         warnings.warn(
             f"{(degree <= 0).double().mean():.1%} of the bins are on the whole opposite to the "
-            "others; their degree is set to a small positive number",
+            "others; they are given a fifth of the mean degree",
             SeparationWarning,
             stacklevel=2,
         )

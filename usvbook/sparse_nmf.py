@@ -104,7 +104,7 @@ def find_activations(
         H = activations_step(M / scale, W, H, sparsity)
     return H * scale
 
-# %% ../nbs/12b_sparse_nmf.ipynb #520490ab
+# %% ../nbs/12b_sparse_nmf.ipynb #50d8f8ee
 def model_masks(
     magnitude: Tensor,  # (frames, bins) mixture
     spectra: list[Tensor],  # of each source, ((context + 1) * bins, n_bases)
@@ -133,6 +133,7 @@ def speaker_spectra(
     for i in range(len(bank.lengths)):
         start = int(bank.starts[i])
         x = bank.samples[start : start + int(until * bank.lengths[i])].cpu()
+        x = x - x.mean()  # an offset of the recorder is no sound
         found[i] = learn_spectra(stft(x, front)[:, front.band].abs(), **how)
         if progress is not None:
             progress(i)
