@@ -25,7 +25,7 @@ from torch import Tensor
 from .deep_clustering import FrontEnd, features, partition, stft, with_normalisation
 from .recordings import Recording, RecordingError, find_recordings
 
-# %% ../nbs/11b_mixtures.ipynb #dd79d097
+# %% ../nbs/11b_mixtures.ipynb #adb62822
 class TrainingError(ValueError):
     "A training that cannot be: one line with the place, the fault and the remedy."
 
@@ -33,7 +33,7 @@ class TrainingError(ValueError):
 _PATH_NAMES = ("path", "file", "audio_path")
 _SOURCE_NAMES = ("source", "speaker", "animal", "talker")
 
-
+# %% ../nbs/11b_mixtures.ipynb #a3329816
 def list_sounds(
     place: str | Path,  # CSV file, or folder with one folder per source
     split: str | None = None,  # rows of the CSV with this value in the column `split`; None: all
@@ -61,7 +61,7 @@ def list_sounds(
         )
     return table
 
-
+# %% ../nbs/11b_mixtures.ipynb #49695164
 def _sounds_in(folder: Path) -> list[Path]:
     "Recordings in a folder; none if there are none."
     try:
@@ -69,7 +69,7 @@ def _sounds_in(folder: Path) -> list[Path]:
     except RecordingError:
         return []
 
-# %% ../nbs/11b_mixtures.ipynb #72a8c4f7
+
 def _read_list(place: Path, split: str | None) -> pd.DataFrame:
     "Columns path and source of a CSV of sounds."
     try:
@@ -175,7 +175,7 @@ class SoundBank:
             f"SoundBank: {len(self.lengths)} sounds of {len(self.names)} sources, {minutes:.1f} min"
         )
 
-# %% ../nbs/11b_mixtures.ipynb #287a1676
+# %% ../nbs/11b_mixtures.ipynb #1abccec9
 @dataclass(frozen=True)
 class Recipe:
     "Settings of a training run; `TrainingError` for those that cannot be."
@@ -221,7 +221,7 @@ class Recipe:
             return self.learning_rate
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(step / self.n_steps, 1)))
 
-
+# %% ../nbs/11b_mixtures.ipynb #66e8d903
 def paper_recipe(**changes: Any) -> Recipe:
     "The paper's settings (Section 3), where they can be taken at their word."
     paper: dict[str, Any] = {
