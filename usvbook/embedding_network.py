@@ -107,7 +107,7 @@ class Model:
         "Read `load_model`."
         return load_model(path, device)
 
-# %% ../nbs/11a_embedding_network.ipynb #1f157461
+# %% ../nbs/11a_embedding_network.ipynb #b57dcfda
 FORMAT = "usvbook deep clustering 1"
 
 
@@ -139,7 +139,7 @@ def write_tensors(
         unfinished.unlink(missing_ok=True)
     return path
 
-
+# %% ../nbs/11a_embedding_network.ipynb #6c1dcb0b
 def read_tensors(
     path: str | Path,  # file that `write_tensors` wrote
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:  # tensors on the CPU, header
@@ -166,7 +166,7 @@ def read_tensors(
             f"{path}: is damaged or no file of weights ({fault}); get it again"
         ) from None
 
-# %% ../nbs/11a_embedding_network.ipynb #3e108592
+# %% ../nbs/11a_embedding_network.ipynb #0057f782
 def network_of(
     config: dict[str, Any],  # sizes of the network, `EmbeddingNet.config`
     tensors: dict[str, Tensor],  # its weights by name
@@ -197,7 +197,7 @@ def front_end_of(
     low, high = config["band_hz"]
     return FrontEnd(**{**config, **lists, "band_hz": (float(low), float(high))})
 
-
+# %% ../nbs/11a_embedding_network.ipynb #bfa8a077
 def save_model(
     model: Model,  # what to keep
     path: str | Path,  # file to write or replace
