@@ -101,7 +101,7 @@ def model(bank: SoundBank, n: int, seed: int, groups: dict, path: str) -> None:
         start = time.perf_counter()
         ways = {"ideal mask": ideal_separator(network.front)}
         for floor_db in (20.0, 40.0):
-            for softness in (0.0, 1.0):
+            for softness in (0.0, 4.0):
                 kind = f"{'soft' if softness else 'hard'}, {floor_db:.0f} dB"
                 settings = {"floor_db": floor_db, "softness": softness}
                 found = model_separators(network, 100, **settings)

@@ -90,7 +90,7 @@ def k_means(
         labels = engine.fit_predict(rows.numpy())
     return torch.from_numpy(engine.cluster_centers_).to(rows.dtype), torch.from_numpy(labels).long()
 
-# %% ../nbs/12_separation.ipynb #68b2ff07
+# %% ../nbs/12_separation.ipynb #1e078220
 @dataclass(frozen=True)
 class Clusters:
     "Groups of embeddings: all that is needed to make masks of other embeddings."
@@ -105,7 +105,7 @@ class Clusters:
         "The rows in which the centres live."
         return V if self.axes is None else normalize(V @ self.axes, dim=-1)
 
-    def masks(self, V: Tensor, softness: float = 1.0) -> Tensor:  # (n_sources, ...)
+    def masks(self, V: Tensor, softness: float = 4.0) -> Tensor:  # (n_sources, ...)
         "Shares of each bin, from embeddings (..., n_dims); they add up to 1."
         distance = torch.cdist(
             self.rows(V).reshape(-1, self.centres.shape[1]), self.centres
@@ -162,7 +162,7 @@ def find_clusters(
     order = loudest_first(labels, torch.ones(len(V)) if power is None else power, n_sources)
     return Clusters(centres[order], spread, axes)
 
-# %% ../nbs/12_separation.ipynb #9600e0c3
+# %% ../nbs/12_separation.ipynb #efa8a3e6
 def oracle_order(
     masks: Tensor,  # (n_sources, frames, bins)
     z: Tensor,  # (frames, bins) complex: mixture
@@ -187,7 +187,7 @@ def segment_masks(
     segment_frames: int = 100,  # frames that are clustered together
     method: Method = "kmeans",  # see `find_clusters`
     floor_db: float = 20.0,  # see `audible_bins`; below the peak of the whole mixture
-    softness: float = 1.0,  # see `Clusters`
+    softness: float = 4.0,  # see `Clusters`
     random_state: int = 0,  # seed
 ) -> Tensor:  # (n_sources, frames, n_bins) in the order of the sources
     "Masks by clustering each segment for itself, put in order with the truth (Section 3.3)."
@@ -249,7 +249,7 @@ def count_sources(
     steady = float((scores[1:].argmax(1) == best).mean())
     return SourceCount(best + 1, steady * float(scores[0, best]), scores[0])
 
-# %% ../nbs/12_separation.ipynb #ba7396cf
+# %% ../nbs/12_separation.ipynb #d491de7b
 class SeparationError(ValueError):
     "A mixture or a setting that cannot be used: one line with the fault and the remedy."
 
@@ -262,7 +262,7 @@ class Settings:
     max_sources: int = 4  # the most that are looked for where the number is estimated
     method: Method = "kmeans"  # see `find_clusters`
     floor_db: float = 20.0  # bins that are clustered, see `audible_bins`
-    softness: float = 1.0  # of the masks, see `Clusters`; 0: hard
+    softness: float = 4.0  # of the masks, see `Clusters`; 0: hard
     segment_frames: int | None = None  # frames that the network reads at a time; None: a block
     block_frames: int = 1000  # frames that are in memory at a time
     overlap_frames: int = 200  # frames that neighbouring blocks share
