@@ -1,0 +1,127 @@
+"""Training of the embedding network: a killed run goes on as the same run, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from usvbook.deep_clustering import hum, speech_front_end
+from usvbook.mixtures import Recipe, SoundBank, draw_mixtures
+from usvbook.training import load_run, train, trained_model
+
+RECIPE = Recipe(
+    n_steps=60, hidden=8, n_dims=4, curriculum=((0.5, 40, 3), (1.0, 80, 2)), input_noise_sd=0.2
+)
+PROGRAM = """
+import sys
+import test_training
+test_training.train(
+    test_training.bank(), test_training.RECIPE, sys.argv[1], checkpoint_s=0.0,
+    report=lambda run: print(run.step, flush=True),
+)
+"""
+
+
+def bank() -> SoundBank:
+    sounds = [hum(2, 8_000, i) for i in range(4)]
+    return SoundBank(sounds, [0, 0, 1, 2], speech_front_end())
+
+
+def same_weights(a, b) -> bool:
+    pairs = zip(a.net.state_dict().values(), b.net.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    torch.set_num_threads(1)
+    return train(bank(), RECIPE)
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_stopped_run_goes_on_as_the_same(tmp_path: Path, uninterrupted, how: str) -> None:
+    path = tmp_path / "run.safetensors"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(path)],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    steps = 0
+    while steps < 20:
+        steps = int(process.stdout.readline())
+    process.send_signal(getattr(signal, how))
+    process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if how == "SIGKILL" else 0)
+    stopped = load_run(path)
+    assert 0 < stopped.step < RECIPE.n_steps
+    assert not same_weights(stopped, uninterrupted)
+    resumed = train(bank(), RECIPE, path)
+    assert resumed.step == RECIPE.n_steps
+    assert same_weights(resumed, uninterrupted)
+    assert [one["loss"] for one in resumed.history] == [
+        one["loss"] for one in uninterrupted.history
+    ]
+
+
+def test_same_seed_same_bytes(tmp_path: Path, uninterrupted) -> None:
+    again = train(bank(), RECIPE)
+    for run in (again, uninterrupted):
+        run.seconds = 0.0
+    first = trained_model(uninterrupted).save(tmp_path / "a.safetensors").read_bytes()
+    assert trained_model(again).save(tmp_path / "b.safetensors").read_bytes() == first
+
+
+def test_thread_count_changes_nothing(uninterrupted) -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert same_weights(train(bank(), RECIPE), uninterrupted)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("moment", ["write", "flush"])
+def test_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch, moment: str) -> None:
+    path = tmp_path / "run.safetensors"
+    train(bank(), RECIPE, path, time_limit_s=0.0)
+    before = path.read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync" if moment == "flush" else "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(bank(), RECIPE, path, time_limit_s=0.0)
+    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("fault", ["silent", "clipped", "nobody"])
+def test_odd_sounds_never_give_nan(fault: str) -> None:
+    sounds = [hum(2, 8_000, i) for i in range(3)]
+    if fault == "clipped":
+        sounds = [np.clip(20 * x, -1, 1) for x in sounds]
+    else:  # digital silence in most of each
+        for x in sounds:
+            x[1_000:] = 0
+    recipe = RECIPE if fault != "nobody" else Recipe(**{**RECIPE.__dict__, "rule": "all"})
+    with_odd = SoundBank(sounds, range(3), speech_front_end())
+    run = train(with_odd, recipe, time_limit_s=2.0)
+    assert all(torch.isfinite(p).all() for p in run.net.parameters())
+    assert run.skipped == 0
+    assert torch.isfinite(draw_mixtures(with_odd, recipe, 3).mixture.abs()).all()
+
+
+def test_time_limit_is_kept() -> None:
+    start = time.monotonic()
+    run = train(bank(), Recipe(**{**RECIPE.__dict__, "n_steps": 100_000}), time_limit_s=1.0)
+    assert run.step < 100_000 and time.monotonic() - start < 10
