@@ -103,7 +103,7 @@ def test_imports_stand_apart(path):
         tree = ast.parse(source)
         kinds = {isinstance(node, (ast.Import, ast.ImportFrom)) for node in tree.body}
         hidden = any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(tree))
-        alone = kinds == {True} or not hidden or "#| export" in source and len(kinds) < 2
+        alone = kinds == {True} or not hidden or ("#| export" in source and len(kinds) < 2)
         assert alone, f"{ident(path)}: imports and other code in one cell:\n{source[:300]}"
 
 
