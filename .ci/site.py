@@ -208,6 +208,8 @@ def make_local(site: Path) -> None:
             )
         else:
             text = tag.sub("", text)
+        # An empty icon, or browsers ask for one that is not there.
+        text = text.replace("</head>", '<link rel="icon" href="data:,">\n</head>', 1)
         page.write_text(text, encoding="utf-8")
     for sheet in site.rglob("*.css"):
         text = sheet.read_text(encoding="utf-8")

@@ -99,7 +99,7 @@ def test_pictures_have_words(site):
 
 
 def test_pages_are_whole(browser, site, address):
-    """No page shows an error, lacks a picture, says anything on the console or grows too wide."""
+    """No page shows an error, lacks a picture or complains on the console."""
     for path in sorted(site.rglob("*.html")):
         browser.get(f"{address}/{path.relative_to(site).as_posix()}")
         missing = browser.execute_script(
