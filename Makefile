@@ -33,7 +33,7 @@ test: $(VENV)/.dev
 	@echo "== mypy"
 	$(BIN)/mypy
 	@echo "== notebooks"
-	$(RUN) $(BIN)/nbdev_test --n_workers 2 --timing
+	$(RUN) LOKY_MAX_CPU_COUNT=1 $(BIN)/nbdev_test --n_workers 2 --timing
 	@echo "== tests"
 	$(RUN) $(BIN)/python -m pytest -rs
 
