@@ -103,7 +103,10 @@ def test_recordings_that_are_gone(tuned):
 @contextmanager
 def page(*words, seconds=120):
     """The address of `usvbook tune`, and the process; interrupted at the end."""
-    command = [sys.executable, "-c", "from usvbook.cli import main; main()", "tune", "--no-browser"]
+    # Tests that run in the background may be deaf to Ctrl-C, and so would be what they start.
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = hear + "from usvbook.cli import main; main()"
+    command = [sys.executable, "-c", program, "tune", "--no-browser"]
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [*command, *map(str, words)],
