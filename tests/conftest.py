@@ -78,7 +78,7 @@ BROWSER = (
 
 
 @pytest.fixture(scope="session")
-def browser():
+def one_browser():
     """Headless Chromium that reaches nothing but this machine."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
@@ -93,3 +93,11 @@ def browser():
     browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
     yield browser
     browser.quit()
+
+
+@pytest.fixture
+def browser(one_browser):
+    """The browser on an empty page: a page of another test that waits for its server is gone."""
+    yield one_browser
+    one_browser.get("about:blank")
+    one_browser.get_log("browser")

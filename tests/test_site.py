@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def site(browser):
+def site(one_browser):
     """The built site; only where a browser is, since building takes minutes."""
     build = [sys.executable, str(ROOT / ".ci" / "site.py")]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
