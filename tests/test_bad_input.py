@@ -22,8 +22,10 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import RATE, run_command
+from safetensors.numpy import save_file
 
 from usvbook import recordings
+from usvbook.deep_clustering import hum
 from usvbook.repertoire import Repertoire
 from usvbook.synthesis import synthesize
 
@@ -246,6 +248,33 @@ class Case(NamedTuple):
     apart: bool = False  # in a process of its own, to which permissions apply
 
 
+def both(*makers):
+    return lambda folder: [make(folder) for make in makers] and None
+
+
+def talkers(n):
+    """A folder of n talkers with one hum each."""
+
+    def make(folder):
+        for k in range(n):
+            (folder / "talkers" / f"t{k}").mkdir(parents=True)
+            soundfile.write(folder / "talkers" / f"t{k}" / "0.wav", hum(2, 8_000, k), 8_000)
+
+    return make
+
+
+def mine(name):
+    def make(folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("keep")
+
+    return make
+
+
+def foreign_weights(folder):
+    save_file({"weight": np.zeros((3, 2), np.float32)}, folder / "net.safetensors")
+
+
 def nothing(folder):
     pass
 
@@ -397,7 +426,56 @@ OTHERS = [
     Case("no clusters", nothing, "build song.flac -o out --n-clusters 0", 1,
          ("n_clusters", "0")),
 ]  # fmt: skip
-CASES = ALONE + BATCH + OTHERS
+APART = "separate bad.wav -n 2 -o out"
+TRAINED = "train talkers -o net.safetensors --steps 2 --hidden 4 --n-dims 3"
+OVERLAPPING = [
+    Case("silent mixture", sound("bad.wav", lambda: np.zeros(8_000), 8_000), APART, 0,
+         ("audible bins are too few", "2 sources"), "out"),
+    Case("constant mixture", sound("bad.wav", lambda: np.full(8_000, 0.3), 8_000), APART, 0,
+         ("bad_source2.wav",), "out"),
+    Case("clipped mixture", sound("bad.wav", lambda: np.clip(20 * noise(8_000), -0.1, 0.1), 8_000),
+         APART, 0, ("bad_source2.wav",), "out"),
+    Case("mixture of one window", sound("bad.wav", lambda: noise(256), 8_000), APART, 0,
+         ("bad_source2.wav",), "out"),
+    Case("mixture shorter than a window", sound("bad.wav", lambda: noise(100), 8_000), APART, 1,
+         ("bad.wav", "100 samples", "less than one window", "longer")),
+    Case("mixture with a NaN", sound("bad.wav", lambda: with_one(np.nan), subtype="FLOAT"), APART,
+         1, ("bad.wav", "not finite", "0.5")),
+    Case("mixture that is no audio", text("bad.wav", "no audio here"), APART, 1,
+         ("bad.wav", "not audio", "convert")),
+    Case("mixture at a rate without network", sound("bad.wav", noise, 192_000), APART, 1,
+         ("192000 Hz", "resample", "weights")),
+    Case("mixture at a low rate", sound("bad.wav", noise, 4_000), APART, 1,
+         ("4000 Hz", "resample", "weights")),
+    Case("no source asked for", sound("bad.wav", lambda: noise(8_000), 8_000),
+         "separate bad.wav -n 0 -o out", 1, ("n_sources must be 1 or more",)),
+    Case("sources are there", both(sound("bad.wav", lambda: noise(8_000), 8_000),
+         mine("out/bad_source1.wav")), APART, 1, ("bad_source1.wav", "exists", "another")),
+    Case("weights that are none", both(sound("bad.wav", lambda: noise(8_000), 8_000),
+         text("net.safetensors", "weights")), APART + " --model net.safetensors", 1,
+         ("net.safetensors", "damaged or no file of weights", "get it again")),
+    Case("weights of another program", both(sound("bad.wav", lambda: noise(8_000), 8_000),
+         foreign_weights), APART + " --model net.safetensors", 1,
+         ("net.safetensors", "another program", "take a file of this package")),
+    Case("training with one talker", talkers(1), TRAINED, 1,
+         ("talkers", "one source only", "two or more sources")),
+    Case("training with unreadable files", both(talkers(2), text("talkers/t0/0.wav", "no audio")),
+         TRAINED, 1, ("1 of 2 files can be used", "2 or more are needed")),
+    Case("training with a bad file too many", both(talkers(3), text("talkers/t2/0.wav", "noise")),
+         TRAINED, 0, ("0.wav", "not audio", "left out"), "net.safetensors"),
+    Case("training where a network is", both(talkers(2), mine("net.safetensors")), TRAINED, 1,
+         ("net.safetensors", "exists", "another name")),
+    Case("training from a damaged checkpoint",
+         both(talkers(2), text("net.run.safetensors", "half a checkpoint")), TRAINED, 1,
+         ("net.run.safetensors", "damaged", "get it again")),
+    Case("training on a card that is not there", talkers(2), TRAINED + " --device warp", 1,
+         ("device 'warp'", "cannot be used here", "take 'cpu'")),
+    Case("unknown setting of a training", both(talkers(2), text("lab.toml", "hiden = 3")),
+         TRAINED + " --config lab.toml", 1, ("hiden", "no setting of a training", "known")),
+    Case("more talkers than there are", talkers(2), "evaluate talkers -n 3 --mixtures 1", 1,
+         ("3 sources", "the bank has 2")),
+]  # fmt: skip
+CASES = ALONE + BATCH + OTHERS + OVERLAPPING
 
 
 # --------------------------------------------------------------------------------------- the tests

@@ -235,7 +235,9 @@ def test_wheel_holds_only_the_package(tmp_path):
     assert tops == {"usvbook"}
     packed = {name for name in names if name.startswith("usvbook/")}
     modules = {f"usvbook/{p.name}" for p in (ROOT / "usvbook").glob("*.py")} | {"usvbook/py.typed"}
-    assert packed == modules
+    weights = {"usvbook/weights/talkers.safetensors", "usvbook/weights/mice.safetensors"}
+    assert packed == modules | weights
+    assert wheel.stat().st_size < 15_000_000
     assert "usvbook = usvbook.cli:main" in points.replace("usvbook=", "usvbook = ")
 
 

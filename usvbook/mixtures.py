@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['HALF_TAPS', 'GAP', 'TrainingError', 'list_sounds', 'TrainingWarning', 'read_sound', 'read_sounds', 'band_level',
            'SoundBank', 'Recipe', 'paper_recipe', 'check_recipe', 'recipe_of', 'step_rng', 'draw_levels_db',
-           'sinc_weights', 'cut_sounds', 'Mixtures', 'draw_sounds', 'draw_mixtures', 'Batch', 'make_batch',
-           'fit_front_end']
+           'sinc_weights', 'cut_sounds', 'Mixtures', 'draw_owners', 'draw_sounds', 'draw_mixtures', 'Batch',
+           'make_batch', 'fit_front_end']
 
 # %% ../nbs/11b_mixtures.ipynb #f7b93ad9
 import math
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -123,8 +124,9 @@ def read_sound(
 def read_sounds(
     listed: pd.DataFrame,  # columns path, source: `list_sounds`
     front: FrontEnd,  # its sampling rate is the wanted one
+    n_least: int = 2,  # sources that must stay
 ) -> tuple[list[np.ndarray], list[str]]:  # samples of each usable file, and who is heard in it
-    "Sounds of a list; warns of each that is left out. `TrainingError` if less than two sources stay."
+    "Sounds of a list; warns of each that is left out. `TrainingError` if too few sources stay."
     sounds, sources = [], []
     for path, source in zip(listed["path"], listed["source"], strict=True):
         try:
@@ -132,10 +134,10 @@ def read_sounds(
             sources.append(source)
         except RecordingError as error:
             warnings.warn(f"{error}; left out", TrainingWarning, stacklevel=3)
-    if len(set(sources)) < 2:
+    if len(set(sources)) < n_least:
         raise TrainingError(
             f"{len(sounds)} of {len(listed)} files can be used, of {len(set(sources))} "
-            "source(s); mixtures need two or more sources"
+            f"source(s); {n_least} or more are needed"
         )
     return sounds, sources
 
@@ -168,6 +170,7 @@ class SoundBank:
         sources: Sequence[Any],  # who is heard in each
         front: FrontEnd,  # settings of the STFT
         device: Any = "cpu",  # where the samples lie
+        groups: Mapping[Any, Any] | None = None,  # of each source, such as its sex; None: one group
     ) -> None:
         self.front = front
         self.names, owners = np.unique([str(one) for one in sources], return_inverse=True)
@@ -180,6 +183,8 @@ class SoundBank:
             raise TrainingError("sounds: there are none, or one of them is silent; leave it out")
         self.owners = owners
         self.by_owner = [np.flatnonzero(owners == k) for k in range(len(self.names))]
+        known = {str(name): str(group) for name, group in (groups or {}).items()}
+        self.groups = np.array([known.get(name, "") for name in self.names])
         packed = torch.zeros(int(self.lengths.sum()) + GAP * (len(sounds) + 1))
         for start, x in zip(self.starts, sounds, strict=True):
             packed[start : start + len(x)] = torch.from_numpy(np.asarray(x, np.float32))
@@ -187,9 +192,11 @@ class SoundBank:
         self.samples = packed.to(device)
 
     @classmethod
-    def read(cls, listed: pd.DataFrame, front: FrontEnd, device: Any = "cpu") -> "SoundBank":
+    def read(
+        cls, listed: pd.DataFrame, front: FrontEnd, device: Any = "cpu", n_least: int = 2
+    ) -> "SoundBank":
         "Bank of the files in a list (`list_sounds`); unusable ones are left out with a warning."
-        return cls(*read_sounds(listed, front), front, device)
+        return cls(*read_sounds(listed, front, n_least), front, device)
 
     def __repr__(self) -> str:
         minutes = self.lengths.sum() / self.front.samplerate_hz / 60
@@ -376,19 +383,40 @@ class Mixtures(NamedTuple):
         total = self.sources.sum(1)
         return total if self.background is None else total + self.background
 
+# %% ../nbs/11b_mixtures.ipynb #cf6ec3eb
+def draw_owners(
+    bank: SoundBank,  # sounds
+    n_sources: int,  # how many are heard
+    rng: np.random.Generator,  # source of chance
+) -> np.ndarray:  # (n_sources,) int: different sources
+    "Who is heard in a mixture; each combination of groups is equally likely."
+    names, owned = np.unique(bank.groups, return_inverse=True)
+    order = rng.permutation(len(bank.names))
+    if len(names) < 2:
+        return order[:n_sources]
+    sizes = np.bincount(owned)
+    possible = [
+        mix
+        for mix in combinations_with_replacement(range(len(names)), n_sources)
+        if (np.bincount(mix, minlength=len(names)) <= sizes).all()
+    ]
+    mix = rng.permutation(possible[rng.integers(len(possible))])
+    waiting = {group: iter(order[owned[order] == group]) for group in range(len(names))}
+    return np.array([next(waiting[int(group)]) for group in mix])
 
+# %% ../nbs/11b_mixtures.ipynb #6831d8dc
 def draw_sounds(
     bank: SoundBank,  # sounds
     segments: int,  # mixtures
     n_sources: int,  # sounds in each
     rng: np.random.Generator,  # source of chance
 ) -> np.ndarray:  # (segments, n_sources) int: sounds of different owners
-    "Who is heard: first different sources, all equally often, then one sound of each."
+    "Who is heard: first different sources (`draw_owners`), then one sound of each, by chance."
     if n_sources > len(bank.names):
         raise TrainingError(
             f"mixtures of {n_sources} sources need as many; the bank has {len(bank.names)}"
         )
-    who = np.array([rng.permutation(len(bank.names))[:n_sources] for _ in range(segments)])
+    who = np.array([draw_owners(bank, n_sources, rng) for _ in range(segments)])
     pick = rng.random(who.shape)
     return np.array(
         [[bank.by_owner[k][int(u * len(bank.by_owner[k]))] for k, u in zip(a, b, strict=True)]

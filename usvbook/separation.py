@@ -567,7 +567,7 @@ def separate_file(
     out: str | Path,  # folder for the sources, made where it does not exist
     n_sources: int | None = None,  # None: estimated
     channel: int | Literal["mean"] = 0,  # of the recording
-    progress: Callable[[float], Any] | None = None,  # is told the share that is done
+    each: Callable[[Piece], Any] | None = None,  # is shown every piece when it is written
     **settings: Any,  # see `Settings`
 ) -> tuple[list[Path], SourceCount]:  # files `<name>_source<k>.wav`, k = 1, 2, ...; loudest first
     "Take a recording apart. Raises `SeparationError` or `RecordingError` in one line."
@@ -586,8 +586,8 @@ def separate_file(
         for piece in pieces:
             for file, signal in zip(files, piece.signals, strict=True):
                 file.write(signal)
-            if progress is not None:
-                progress((piece.first_sample + piece.signals.shape[1]) / recording.n_samples)
+            if each is not None:
+                each(piece)
         for file, here, there in zip(files, unfinished, paths, strict=True):
             file.close()
             _forget_time(here)
