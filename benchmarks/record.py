@@ -26,8 +26,10 @@ COMMANDS = {
     "repertoire": "repertoire.py --n 9000 --k 40",
     "tuning": "tuning.py",
     "growth": "growth.py --csv nbs/growth.csv",
+    "deep_clustering": "deep_clustering.py",
+    "separation": "separation.py --n 100 --only initial model count",
 }
-NEEDS_RECORDINGS = {"segmentation"}
+NEEDS_RECORDINGS = {"segmentation", "separation"}
 
 
 def machine() -> str:

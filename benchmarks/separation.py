@@ -1,19 +1,21 @@
 """What separation can reach, and where it begins: mixtures of talkers by the paper's rule.
 
-    python benchmarks/separation.py SPEECH.csv                 all tables, 300 mixtures each
-    python benchmarks/separation.py SPEECH.csv --n 20 --only initial
+    python benchmarks/separation.py                 all tables, 300 mixtures each
+    python benchmarks/separation.py --n 20 --only initial
     python benchmarks/separation.py SPEECH.csv --only model --model FILE.safetensors
 
-SPEECH.csv has the columns file, speaker, split and sex, and lies beside its folders of recordings.
+SPEECH.csv has the columns file, speaker, split and sex, and lies beside its folders of recordings;
+without it, `speech8k/speech.csv` in the folder that USVBOOK_DATA names is taken.
 `initial`: SDR of the mixture and improvement by the ideal binary mask, two and three talkers.
 `nmf`: oracle sparse NMF, 256 bases and 8 frames of context, learned from the first 60 % of each
 reader's recording; mixtures are cut from the rest. `model`: the clusterings of the paper's Table 1
-with a trained network. `sdr`: torchmetrics against mir_eval, agreement and time. `count`: how often
-the number of talkers is estimated right (with `--model`). Means are over mixtures, with 95 %
+with a network, that of the package unless `--model` names one. `count`: how often the number of
+talkers is estimated right. Means are over mixtures, with 95 %
 confidence intervals. One thread, unless `--threads` says otherwise.
 """
 
 import argparse
+import os
 import time
 import warnings
 from pathlib import Path
@@ -24,16 +26,18 @@ import torch
 from tqdm import tqdm
 
 from usvbook.deep_clustering import speech_front_end
+from usvbook.embedding_network import Model, load_model
 from usvbook.evaluation import (
     evaluate,
     ideal_separator,
     known_mixtures,
     model_separators,
-    sdr_db,
     summarise,
     unseparated,
 )
 from usvbook.mixtures import SoundBank, list_sounds
+from usvbook.separation import separate
+from usvbook.separation_runs import shipped_model
 from usvbook.sparse_nmf import oracle_separator, speaker_spectra
 
 PAPER_INITIAL_DB = {2: 0.16, 3: -2.95}
@@ -91,11 +95,14 @@ def nmf(bank: SoundBank, n: int, seed: int, groups: dict, how: dict) -> None:
             show("oracle NMF by group", summarise(found, "group"), start)
 
 
-def model(bank: SoundBank, n: int, seed: int, groups: dict, path: str) -> None:
-    """The clusterings of Table 1, hard and soft, and two floors."""
-    from usvbook.embedding_network import load_model
+def network_of(path: str | None) -> Model:
+    """The network of a file, or of the package."""
+    return load_model(path) if path else shipped_model("talkers")
 
-    network = load_model(path)
+
+def model(bank: SoundBank, n: int, seed: int, groups: dict, path: str | None) -> None:
+    """The clusterings of Table 1, hard and soft, and two floors."""
+    network = network_of(path)
     bank = SoundBank(sounds_of(bank), bank.names[bank.owners], network.front)
     for n_sources in (2, 3):
         start = time.perf_counter()
@@ -119,36 +126,9 @@ def sounds_of(bank: SoundBank) -> list[np.ndarray]:
     return [bank.samples[a:b].cpu().numpy() for a, b in zip(bank.starts, ends, strict=True)]
 
 
-def sdr(bank: SoundBank, n: int, seed: int) -> None:
-    """The library's SDR against mir_eval's."""
-    import mir_eval.separation
-
-    rng, differences, ours_s, theirs_s = np.random.default_rng(seed), [], [], []
-    for one in known_mixtures(bank, min(n, 20), random_state=seed):
-        sources = one.sources.astype(float)
-        found = sources + rng.uniform(0.1, 1) * sources[::-1]
-        start = time.perf_counter()
-        ours = sdr_db(sources[:, None], found)  # all pairs, as mir_eval computes them
-        ours_s.append(time.perf_counter() - start)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            start = time.perf_counter()
-            theirs = mir_eval.separation.bss_eval_sources(sources, found)[0]
-            theirs_s.append(time.perf_counter() - start)
-        differences.append(np.abs(np.diag(ours) - theirs).max())
-    print(
-        f"\nSDR of 2 sources of 4 s, {len(differences)} mixtures: largest difference from mir_eval"
-    )
-    print(f"{max(differences):.1e} dB; median time {np.median(ours_s):.3f} s against", end=" ")
-    print(f"{np.median(theirs_s):.3f} s, {np.median(theirs_s) / np.median(ours_s):.1f} times")
-
-
-def count(bank: SoundBank, n: int, seed: int, path: str) -> None:
+def count(bank: SoundBank, n: int, seed: int, path: str | None) -> None:
     """Estimated against true number of talkers."""
-    from usvbook.embedding_network import load_model
-    from usvbook.separation import separate
-
-    network, rows = load_model(path), []
+    network, rows = network_of(path), []
     for n_sources in (1, 2, 3):
         for one in known_mixtures(bank, n, n_sources=n_sources, random_state=seed):
             found = separate(one.mixture, network).count
@@ -161,12 +141,13 @@ def count(bank: SoundBank, n: int, seed: int, path: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("speech", type=Path)
+    there = Path(os.environ.get("USVBOOK_DATA", ".")) / "speech8k" / "speech.csv"
+    parser.add_argument("speech", type=Path, nargs="?", default=there)
     parser.add_argument("--split", default="dev")
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", nargs="*", choices=["initial", "sdr", "nmf", "model", "count"])
+    parser.add_argument("--only", nargs="*", choices=["initial", "nmf", "model", "count"])
     parser.add_argument("--model")
     parser.add_argument("--sparsity", type=float, default=0.5)
     given = parser.parse_args()
@@ -175,11 +156,9 @@ def main() -> None:
     rows = pd.read_csv(given.speech, dtype=str)
     groups = dict(zip(rows["speaker"], rows["sex"], strict=True)) if "sex" in rows else {}
     print(bank)
-    parts = given.only or ["initial", "sdr", "nmf", *(["model", "count"] if given.model else [])]
+    parts = given.only or ["initial", "nmf", "model", "count"]
     if "initial" in parts:
         initial(bank, given.n, given.seed, groups)
-    if "sdr" in parts:
-        sdr(bank, given.n, given.seed)
     if "nmf" in parts:
         nmf(bank, given.n, given.seed, groups, {"sparsity": given.sparsity})
     if "model" in parts:

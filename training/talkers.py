@@ -51,11 +51,11 @@ RESULTS = ROOT / "nbs" / "tutorials" / "talkers.csv"
 LEARNED = 0.75  # share of each training recording that is learned from
 
 BASE = Recipe(
-    n_steps=9_000,
+    n_steps=6_000,
     curriculum=((0.2, 100, 8), (1.0, 400, 2)),
     hidden=128,
     weighting="whitened",
-    floor_db=30.0,
+    floor_db=20.0,
     init_sd=None,
     learning_rate=2e-3,
 )
@@ -180,7 +180,7 @@ def bounds(speech: Path, n_mixtures: int) -> pd.DataFrame:
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cell of the tables, with its interval; by sex of the talkers, and for all."""
+    """One row for each cell of the tables, with its interval: by sexes of the talkers, and all."""
     cell = ["network", "talkers", "masks", "set", "method"]
     every = scores.assign(group="all")
     by = [*cell, "group"]
