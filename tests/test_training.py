@@ -1,5 +1,6 @@
 """Training of the embedding network: a killed run goes on as the same run, bit for bit."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -8,10 +9,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile as sf
 import torch
 
 from usvbook.deep_clustering import hum, speech_front_end
+from usvbook.embedding_network import load_model
 from usvbook.mixtures import Recipe, SoundBank, draw_mixtures
 from usvbook.training import load_run, train, trained_model
 
@@ -125,3 +129,41 @@ def test_time_limit_is_kept() -> None:
     start = time.monotonic()
     run = train(bank(), Recipe(**{**RECIPE.__dict__, "n_steps": 100_000}), time_limit_s=1.0)
     assert run.step < 100_000 and time.monotonic() - start < 10
+
+
+def script(name: str):
+    """A script of the folder `training` as a module."""
+    path = Path(__file__).parent.parent / "training" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"training_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypatch) -> None:
+    """All that made the network for talkers and its tables, with hums and networks of a few steps."""
+    rows = []
+    for k in range(6):
+        split = "train" if k < 3 else "dev"
+        sf.write(tmp_path / f"{k}.flac", hum(1.5, 8_000, k), 8_000)
+        rows.append(f"{k}.flac,{split},{k},{'FM'[k % 2]}")
+    (tmp_path / "speech.csv").write_text("file,split,speaker,sex\n" + "\n".join(rows))
+    talkers = script("talkers")
+    networks = {"shipped": talkers.Network(RECIPE)}
+    networks["balanced"] = talkers.Network(RECIPE, "balanced", "shipped")
+    monkeypatch.setattr(talkers, "NETWORKS", networks)
+    monkeypatch.setattr(talkers, "ROOT", tmp_path)
+    monkeypatch.setattr(talkers, "SHIPPED", tmp_path / "talkers.safetensors")
+    monkeypatch.setattr(talkers, "RESULTS", tmp_path / "talkers.csv")
+    words = [str(tmp_path / "speech.csv"), "--work", str(tmp_path / "work"), "--mixtures", "1"]
+    monkeypatch.setattr(sys, "argv", ["talkers.py", *words, "--tables"])
+    talkers.main()
+    card = load_model(tmp_path / "talkers.safetensors").card
+    assert card["steps"] == 60 and "2 talkers, open set, global k-means, hard" in card["figures"]
+    table = pd.read_csv(tmp_path / "talkers.csv", comment="#")
+    assert {"shipped", "balanced", "none"} == set(table["network"]) and table["mean"].notna().all()
+    kept = (tmp_path / "talkers.safetensors").read_bytes()
+    talkers.main()  # nothing is left to do
+    assert (tmp_path / "talkers.safetensors").read_bytes() == kept

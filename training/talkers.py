@@ -59,8 +59,8 @@ BASE = Recipe(
     init_sd=None,
     learning_rate=2e-3,
 )
-SMALL = replace(BASE, n_steps=500)  # one row of a table
-MORE = replace(SMALL, n_steps=200, learning_rate=1e-3)  # goes on from another network
+SMALL = replace(BASE, n_steps=300)  # one row of a table
+MORE = replace(SMALL, n_steps=120, learning_rate=1e-3)  # goes on from another network
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and networks")
     parser.add_argument("--tables", action="store_true", help="all networks, and the tables")
     parser.add_argument("--only", choices=list(NETWORKS), default="shipped")
-    parser.add_argument("--mixtures", type=int, default=100, help="for each number")
+    parser.add_argument("--mixtures", type=int, default=80, help="for each number")
     parser.add_argument("--hours", type=float, help="time limit of each network")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
