@@ -143,7 +143,7 @@ def script(name: str):
 
 
 def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypatch) -> None:
-    """All that made the network for talkers and its tables, with hums and networks of a few steps."""
+    """All that made the network for talkers and its tables, on hums and with a few steps."""
     rows = []
     for k in range(6):
         split = "train" if k < 3 else "dev"
