@@ -186,7 +186,7 @@ def read_calls(
         name: pd.Series(column.tolist(), dtype="str") if column.dtype.kind == "U" else column
         for name, column in columns.items()
     }
-    return Calls(pd.DataFrame(data), StoredPatches(path, n), band_hz, segmenter)  # type: ignore[arg-type]
+    return Calls(pd.DataFrame(data), StoredPatches(path, n), band_hz, segmenter)
 
 # %% ../nbs/01b_call_files.ipynb #6807f479
 def fault_of(
