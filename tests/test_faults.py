@@ -4,6 +4,7 @@ Each time the run ends with a correct result or with one clear line, and the sam
 again, goes on where it was and ends in the same bytes as a run that nobody disturbed.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from conftest import RATE, run_command, usvbook
 
 from usvbook.preprocessing import CallImages
 from usvbook.recordings import Recording
+from usvbook.runs import results_folder
 from usvbook.segmentation import MultitaperSegmenter, segment_recordings
 from usvbook.synthesis import synthesize
 from usvbook.work_area import work_area
@@ -318,6 +320,24 @@ def test_two_runs_on_one_folder(place, undisturbed, no_figures):
         code, said = run_command("build", "in", "-o", "out", *OPTIONS)
         assert code == 1 and "out: another run is writing into this folder; wait until" in said
     assert len(completed(place)) == N and results(place / "out") == undisturbed
+
+
+@pytest.mark.parametrize("record", ["run.json", "work/moving.json"])
+def test_records_lead_nowhere_else(tmp_path, record):
+    """Names in a folder that somebody else made cannot delete or overwrite what lies outside."""
+    out, precious = tmp_path / "out", tmp_path / "precious.txt"
+    (out / "work").mkdir(parents=True)
+    precious.write_text("mine")
+    (out / "notes.txt").write_text("mine")
+    names = ["../precious.txt", str(precious), "a/../../precious.txt", "work/../../precious.txt"]
+    names += ["", ".", "..", 7, None, "C:precious.txt", "mine", "calls.csv"]
+    (out / "mine").mkdir()
+    (out / record).write_text(json.dumps({"files": names}))
+    (out / "calls.csv").write_text("old")
+    with results_folder(out, force=True) as fresh:
+        (fresh / "run.json").write_text("{}")
+    assert precious.read_text() == "mine" and (out / "notes.txt").read_text() == "mine"
+    assert not (out / "calls.csv").exists() and (out / "run.json").exists()
 
 
 def test_detect_goes_on_where_it_was(place):

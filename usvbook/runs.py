@@ -180,6 +180,8 @@ def is_inside(
     """Does a name lead to a file in the folder, outside the work area?"""
     if name.is_absolute() or name.drive or not name.parts or name.parts[0] == WORK:
         return False
+    if (out / name).is_dir():
+        return False
     return ".." not in name.parts and (out / name).parent.resolve().is_relative_to(out.resolve())
 
 
