@@ -18,6 +18,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 COMMANDS = {
     "segmentation": "segmentation.py marked unmoved synthetic speed",
+    "streaming": "streaming.py",
+    "resume": "resume.py",
     "self_expression": "self_expression.py --n 9000 --certificate --budget 300 --memory",
     "compilation": "self_expression.py --cold",
     "lambda_path": "lambda_path.py --n 9000",

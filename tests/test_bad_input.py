@@ -509,8 +509,12 @@ def run_apart(*words):
 
 
 def state(folder):
-    """Every file in a folder, also the hidden ones, with size and time of change."""
-    files = [p for p in folder.rglob("*") if p.is_file()]
+    """Every file in a folder, also the hidden ones, with size and time of change.
+
+    Work areas are left out: they hold what a repeated command need not do again.
+    """
+    kept = ("work", ".calls.csv.work")
+    files = [p for p in folder.rglob("*") if p.is_file() and p.parent.name not in kept]
     return {p.relative_to(folder): (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
 
 

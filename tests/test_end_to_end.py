@@ -27,7 +27,9 @@ def read(out):
 
 
 def files_in(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """Names of all files, but for those of the work area."""
+    files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file()]
+    return sorted(p.as_posix() for p in files if "work" not in p.parts)
 
 
 def ari(calls, truth):

@@ -168,6 +168,23 @@ def test_equations_1_to_4_are_in_one_module():
     assert ssc.self_expression is self_expression.self_expression
 
 
+@pytest.mark.parametrize("module", sorted(ROOMS))
+def test_nothing_is_pickled(module):
+    """No module writes or reads what would execute something when it is read."""
+    tree = ast.parse((ROOT / "usvbook" / f"{module}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        names = (
+            [a.name for a in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        )
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {"pickle", "dill", "cloudpickle", "shelve", "marshal"} & {*names}
+        if isinstance(node, ast.Attribute):
+            call = ast.unparse(node)
+            assert call not in ("joblib.dump", "joblib.load", "torch.save", "torch.load")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.load":
+            assert "allow_pickle=False" in ast.unparse(node)
+
+
 # ------------------------------------------------------------------------------ light to import
 
 LOADED = "import sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"

@@ -30,8 +30,7 @@ from usvbook.runs import (
     assign_recordings,
     build_repertoire,
     calls_to_tune,
-    detect_calls,
-    make_segmenter,
+    detect_recordings,
     read_settings,
     read_toml,
     run_demo,
@@ -109,7 +108,8 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("usvbook: interrupted; nothing was written", err=True)
+        text = "interrupted; no results were written; the same command goes on where it was"
+        typer.echo(f"usvbook: {text}", err=True)
         raise typer.Exit(130) from None
     except (ValueError, OSError, MemoryError) as error:
         if os.environ.get("USVBOOK_DEBUG"):
@@ -123,7 +123,7 @@ def one_line() -> Iterator[None]:
             raise
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         text += "; set USVBOOK_DEBUG=1 to see where, and report it"
-        typer.echo(f"usvbook: fault of the program, nothing was written: {text}", err=True)
+        typer.echo(f"usvbook: fault of the program, no results were written: {text}", err=True)
         raise typer.Exit(1) from None
 
 # %% ../nbs/13_cli.ipynb #2bfe9a42
@@ -142,28 +142,7 @@ def detect(
     """Find the calls of recordings and write one row a call."""
     with one_line():
         chosen = join_settings(settings, config, segmenter=segmenter, channel=channel)
-        if out.is_dir():
-            raise IsADirectoryError(f"{out}: is a folder, not a table; choose another name with -o")
-        if out.exists() and not force:
-            raise FileExistsError(
-                f"{out}: exists; choose another name, or add --force to replace it"
-            )
-        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-            raise OSError(f"{out}: its folder cannot be written; choose another place with -o")
-        done = detect_calls(
-            recordings, make_segmenter(chosen), chosen.get("channel", "0"), n_jobs, Watch()
-        )
-        beside = out.with_name(f".{out.name}.part")
-        try:
-            write_table(done.calls.table, beside)
-            os.replace(beside, out)
-        except OSError as error:
-            raise OSError(
-                f"{out}: cannot be written ({error.strerror}); make room, or choose another place "
-                "with -o"
-            ) from None
-        finally:
-            beside.unlink(missing_ok=True)
+        detect_recordings(recordings, out, chosen, n_jobs, force)
         typer.echo(f"calls: {out}")
 
 # %% ../nbs/13_cli.ipynb #95405805
@@ -369,6 +348,7 @@ def evaluate_command(
     with one_line():
         from tqdm import tqdm
 
+        from usvbook.call_files import in_one_move
         from usvbook.evaluation import summarise
         from usvbook.separation_runs import evaluate_network
 
@@ -382,7 +362,8 @@ def evaluate_command(
         for method, row in summarise(scores).iterrows():
             typer.echo(f"{method!s:16} {row['mean']:6.2f} ± {row['ci95']:.2f} dB")
         if out is not None:
-            write_table(scores, out)
+            with in_one_move(out) as beside:
+                write_table(scores, beside)
             typer.echo(f"written: {out}")
 
 # %% ../nbs/13_cli.ipynb #948a2161

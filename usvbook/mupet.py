@@ -12,6 +12,7 @@ __all__ = ['CHUNK_S', 'WINDOW_S', 'SHIFT_S', 'N_FFT', 'N_BINS', 'HIGH_PASS_HZ', 
            'settings_bank', 'mupet_statistics', 'segment_recording']
 
 # %% ../nbs/02a_mupet.ipynb #f03bbde0
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -511,9 +512,9 @@ class MupetSegmenter(BaseEstimator):
     denoise: bool = False  # strike out what is loud below the band
     compat: bool = False  # with clock, frequencies and borders of version 2.1
 
-    def segment(self, recording: Recording) -> Calls:
+    def segment(self, recording: Recording, patches: Any = None) -> Calls:
         "Calls of a recording, with shared measures, MUPET's own as `mupet_*`, and pictures."
-        return segment_recording(recording, self)
+        return segment_recording(recording, self, patches)
 
 
 def is_kept(
@@ -573,7 +574,8 @@ STATISTICS = (
 def mupet_statistics(
     recording: Recording,  # what to analyse
     segmenter: MupetSegmenter,  # with which settings
-) -> tuple[pd.DataFrame, list[np.ndarray]]:  # columns STATISTICS; (n_filters, n_frames)
+    patches: Any = None,  # gets the pictures by `append`: a writer of a file; None: a new list
+) -> tuple[pd.DataFrame, Any]:  # columns STATISTICS; what got the pictures, (n_filters, n_frames)
     "MUPET's table of calls with its gammatone pictures, row 0 the lowest channel."
     s = segmenter
     bank = settings_bank(s)
@@ -587,7 +589,7 @@ def mupet_statistics(
     else:
         pieces = stream_frames(recording, bank, s.noise_reduction)
         candidates = stream_candidates(pieces, bank.samplerate_hz, s.min_gap_s, s.denoise)
-    rows, patches = [], []
+    rows, patches = [], [] if patches is None else patches
     for c in candidates:
         found = call_statistics(c.gammatone, c.mask, c.excess, bank, s.compat)
         if found is not None and is_kept(found, s):
@@ -599,12 +601,14 @@ def mupet_statistics(
 def segment_recording(
     recording: Recording,  # what to segment
     segmenter: MupetSegmenter,  # with which settings
+    patches: Any = None,  # gets the pictures by `append`: a writer of a file; None: a new list
 ) -> Calls:
     "Calls with the shared measures, MUPET's own as `mupet_*`, and the gammatone pictures."
-    found, patches = mupet_statistics(recording, segmenter)
+    found, patches = mupet_statistics(recording, segmenter, patches)
     high_hz = min(segmenter.max_freq_hz, recording.samplerate_hz / 2)
     ruler = MultitaperSegmenter(min_freq_hz=segmenter.min_freq_hz, max_freq_hz=high_hz)
-    measured = ruler.measure(recording, found["start_s"], found["stop_s"]).table
+    nowhere: deque = deque(maxlen=0)  # the ruler's own patches are not needed
+    measured = ruler.measure(recording, found["start_s"], found["stop_s"], nowhere).table
     stamps = found[["onset_s", "offset_s"]].to_numpy()
     rows = measured[list(MEASURES)].to_numpy().tolist()
     table = call_table(recording, stamps, [dict(zip(MEASURES, r, strict=True)) for r in rows])

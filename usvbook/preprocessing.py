@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -191,13 +192,14 @@ class PictureWarning(UserWarning):
 
 def unit_rows(
     images: np.ndarray,  # (n, n_freqs, n_frames), or any (n, ...)
+    copy: bool = True,  # False: the rows may take the place of the images
 ) -> np.ndarray:
     """Read each picture row by row and divide by its length: (n, pixels) float32; zeros stay 0."""
     images = np.asarray(images, dtype=np.float32)
     X = images.reshape(len(images), int(np.prod(images.shape[1:])))
     norms = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))
     norms[norms == 0] = 1.0
-    return X / norms[:, None].astype(np.float32)
+    return np.divide(X, norms[:, None].astype(np.float32), out=None if copy else X)
 
 
 def degenerate_rows(
@@ -210,18 +212,22 @@ def degenerate_rows(
 PICTURES = ("cut", "frequency")
 
 
-def _checked_patches(calls: Any) -> list[np.ndarray]:
-    """The patches of `calls`, each a 2-D array; ValueError for anything else."""
+def _patches_of(calls: Any) -> Any:
+    """The patches of `calls`; ValueError for what can be walked through only once."""
     if isinstance(calls, Iterator):
         raise ValueError("the calls can be walked through only once; give them as a list")
-    patches = [np.asarray(patch) for patch in getattr(calls, "patches", calls)]
-    for i, patch in enumerate(patches):
+    return getattr(calls, "patches", calls)
+
+
+def _checked(patches: Any) -> Iterator[np.ndarray]:
+    """One patch after the other, each a 2-D array; ValueError for anything else."""
+    for i, patch in enumerate(map(np.asarray, patches)):
         if patch.ndim != 2:
             raise ValueError(
                 f"call {i}: the patch has shape {patch.shape}; give calls as a list of 2-D arrays"
                 " (n_freqs, n_frames), one a call"
             )
-    return patches
+        yield patch
 
 
 def _pictures(
@@ -240,16 +246,19 @@ def call_pictures(
     n_frames: int = 64,  # T, columns of the picture
     absolute: bool = False,  # published thresholds, "cut" only
     n_jobs: int | None = None,  # threads; None: one
+    block: int = 256,  # calls whose patches are in memory at a time, for each thread
 ) -> np.ndarray:
     """The picture of every call, (n, n_freqs, n_frames) float32; zero where there is none."""
-    patches = _checked_patches(calls)
     settings = (picture, n_freqs, n_frames, absolute)
-    blocks = [patches[i : i + 256] for i in range(0, len(patches), 256)]
+    patches = _patches_of(calls)
+    images, checked = np.zeros((len(patches), n_freqs, n_frames), np.float32), _checked(patches)
+    parts = (list(islice(checked, block)) for _ in range(0, len(patches), block))
+    work = (delayed(_pictures)(part, *settings) for part in parts)
     with threadpool_limits(1, user_api="blas"):
-        made = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_pictures)(block, *settings) for block in blocks
-        )
-    return np.concatenate([np.zeros((0, n_freqs, n_frames), np.float32), *made])
+        made = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(work)
+        for i, part in enumerate(made):
+            images[i * block : i * block + len(part)] = part
+    return images
 
 # %% ../nbs/03_preprocessing.ipynb #81586d84
 def _check_settings(picture: str, n_freqs: int, n_frames: int) -> None:
@@ -264,7 +273,7 @@ def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
     """A `PictureWarning` that counts and names the calls without picture, if there are any."""
     flagged = np.flatnonzero(degenerate_rows(X))
     if flagged.size:
-        patches = list(getattr(calls, "patches", calls))
+        patches = getattr(calls, "patches", calls)
         broken = sum(not np.isfinite(patches[i]).all() for i in flagged)
         shown = ", ".join(map(str, flagged[:10])) + (", ..." if flagged.size > 10 else "")
         warnings.warn(
@@ -292,17 +301,18 @@ class CallImages(TransformerMixin, BaseEstimator):
     def fit(self, calls: Any, y: Any = None) -> "CallImages":
         """Check the parameters and the calls' form; ValueError names what is wrong."""
         _check_settings(self.picture, self.n_freqs, self.n_frames)
-        _checked_patches(calls)
+        for _ in _checked(_patches_of(calls)):
+            pass
         return self
 
     def images(self, calls: Any) -> np.ndarray:
         """The pictures before they become vectors: (n, n_freqs, n_frames) float32."""
-        settings = self.fit(calls).get_params()
-        return call_pictures(calls, **settings)
+        _check_settings(self.picture, self.n_freqs, self.n_frames)
+        return call_pictures(calls, **self.get_params())
 
     def transform(self, calls: Any) -> np.ndarray:
         """Rows of unit length, (n, n_freqs * n_frames) float32; zero where there is no picture."""
-        X = unit_rows(self.images(calls))
+        X = unit_rows(self.images(calls), copy=False)
         _warn_of_missing(X, calls)
         return X
 

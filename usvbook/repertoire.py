@@ -269,6 +269,7 @@ def save_repertoire(
     parameters = repertoire.get_params()
     if not isinstance(parameters["random_state"], int):
         parameters["random_state"] = None  # a generator has no text form
+    parameters["n_jobs"] = None  # of the machine, not of the repertoire: the bytes are the same
     head = {
         "format": FORMAT,
         "version": VERSION,

@@ -326,6 +326,7 @@ def search_frames(
     threshold: float,  # strong pixels, deviations
     border_threshold: float,  # lit pixels, deviations
     min_streak: int,  # frames that touching strong pixels must span
+    everywhere: bool = False,  # keep the background of every block, not only where pixels are lit
 ) -> ActiveFrames:
     """Walk through a recording once and note the frames with calls."""
     actives: list[np.ndarray] = []
@@ -337,7 +338,6 @@ def search_frames(
     for block, background in with_background(blocks):
         if background is None:
             continue
-        backgrounds.append((block.first + block.core.start, background))
         level = block.level - background.level
         level[~block.live] = 0
         core, touched = lit_regions(
@@ -350,7 +350,10 @@ def search_frames(
         height = np.where(core[rows], level[rows], 0).max(axis=1)
         heights.append(height / (background.sigma * threshold))
         rows = np.flatnonzero(touched.any(axis=1))
-        lits.append(rows[(rows >= block.core.start) & (rows < block.core.stop)] + block.first)
+        rows = rows[(rows >= block.core.start) & (rows < block.core.stop)]
+        lits.append(rows + block.first)
+        if len(rows) or everywhere:
+            backgrounds.append((block.first + block.core.start, background))
     frames, width, height, lit_frames = (
         np.concatenate([np.zeros(0, int), *parts]) for parts in (actives, widths, heights, lits)
     )
@@ -391,18 +394,19 @@ def cut_calls(
     backgrounds: list[tuple[int, Background]],  # first frame of a block, background from there
     frames: np.ndarray,  # (n_calls, 2) first frame, frame after the last
     regions: tuple[float, float, int],  # threshold, border_threshold, min_streak
-) -> tuple[list[np.ndarray], list[dict[str, float]]]:  # patches and measures, one a call
+    patches: Any,  # gets the patch of each call by `append`: a list, or a writer of a file
+) -> list[dict[str, float]]:  # measures, one a call
     """Patches and measures of many calls, each above the background of its own place."""
     starts = [first for first, _ in backgrounds]
     silence = Background(np.zeros(grid.high_bin - grid.low_bin + 1), 1.0)
-    patches, measures = [], []
+    measures = []
     for span in frames:
         k = max(int(np.searchsorted(starts, span[0], side="right")) - 1, 0)
         background = backgrounds[k][1] if backgrounds else silence
         patch, values = cut_call(recording, grid, background, span, *regions)
         patches.append(patch)
         measures.append(values)
-    return patches, measures
+    return measures
 
 # %% ../nbs/02_segmentation.ipynb #e289924d
 def check_times(
@@ -470,8 +474,11 @@ class MultitaperSegmenter(BaseEstimator):
     def _regions(self, grid: FrameGrid) -> tuple[float, float, int]:
         return self.threshold, self.border_threshold, max(1, round(self.min_streak_s / grid.hop_s))
 
-    def segment(self, recording: Recording) -> Calls:
-        """Find, measure and cut out the calls of a recording."""
+    def segment(self, recording: Recording, patches: Any = None) -> Calls:
+        """Find, measure and cut out the calls of a recording.
+
+        Patches are put into `patches` by `append`: a list, or a writer of a file of calls.
+        """
         grid = self.grid(recording)
         found = search_frames(recording, grid, *self._regions(grid))
         frames = join_frames(
@@ -484,19 +491,22 @@ class MultitaperSegmenter(BaseEstimator):
         frames = frames[np.diff(frames)[:, 0] * grid.hop_s <= self.max_duration_s]
         # the first and the last frame stand for a hop each way
         times = (frames - np.array([1, 0])) * grid.hop_s
-        return self._calls(recording, grid, found, frames, times)
+        return self._calls(recording, grid, found, frames, times, patches)
 
-    def measure(self, recording: Recording, onsets_s: Any, offsets_s: Any) -> Calls:
+    def measure(
+        self, recording: Recording, onsets_s: Any, offsets_s: Any, patches: Any = None
+    ) -> Calls:
         """Measure and cut out calls whose onsets and offsets (seconds) are known."""
         grid, times = self.grid(recording), check_times(recording, onsets_s, offsets_s)
         frames = np.round(times / grid.hop_s + np.array([1, 0])).astype(int)
         frames[:, 1] = np.maximum(frames[:, 1], frames[:, 0] + 1)
-        found = search_frames(recording, grid, *self._regions(grid))
-        return self._calls(recording, grid, found, frames, times)
+        found = search_frames(recording, grid, *self._regions(grid), everywhere=True)
+        return self._calls(recording, grid, found, frames, times, patches)
 
-    def _calls(self, recording, grid, found, frames, times) -> Calls:
-        patches, measures = cut_calls(
-            recording, grid, found.backgrounds, frames, self._regions(grid)
+    def _calls(self, recording, grid, found, frames, times, patches=None) -> Calls:
+        patches = [] if patches is None else patches
+        measures = cut_calls(
+            recording, grid, found.backgrounds, frames, self._regions(grid), patches
         )
         table = call_table(recording, np.clip(times, 0, recording.duration_s), measures)
         settings = {"name": type(self).__name__, **self.get_params()}
@@ -507,7 +517,7 @@ class Segmented(NamedTuple):
     """Calls of many recordings, and what happened to each file."""
 
     calls: Calls
-    files: pd.DataFrame  # audio_path, duration_s, samplerate_hz, n_calls, warning, error
+    files: pd.DataFrame  # audio_path, duration_s, samplerate_hz, n_calls, warning, error, sha256
 
 
 def check_silence(
@@ -529,20 +539,21 @@ def _segment_one(
     segmenter: Any, path: Path, channel: int | Literal["mean"]
 ) -> tuple[Calls | None, dict[str, Any]]:
     row: dict[str, Any] = {"audio_path": str(path), "duration_s": np.nan, "samplerate_hz": 0}
-    calls, error = None, ""
+    calls, error, content = None, "", ""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             recording = Recording(path, channel)
             row |= {"duration_s": recording.duration_s, "samplerate_hz": recording.samplerate_hz}
             calls = segmenter.segment(recording)
+            content = recording.sha256
             if not len(calls):
                 check_silence(recording)
         except RecordingError as fault:
             calls, error = None, str(fault)
     row["n_calls"] = 0 if calls is None else len(calls)
     row["warning"] = "; ".join(dict.fromkeys(str(w.message) for w in caught))
-    return calls, row | {"error": error}
+    return calls, row | {"error": error, "sha256": content}
 
 # %% ../nbs/02_segmentation.ipynb #66d5c428
 def segment_recordings(

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from .call_files import read_calls, write_calls
 from usvbook.figures import (
     alt_text,
     plot_embedding,
@@ -675,9 +676,13 @@ def hand_over(
     config: Path | None,
 ) -> Path:  # of the notebook
     """Write what the page needs into a folder."""
-    import joblib
-
-    joblib.dump((calls, repertoire, config), folder / "calls.joblib")
+    write_calls(calls, folder / "calls.npz")
+    parameters = repertoire.get_params()
+    if not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = None  # a generator has no text form
+    handed = {"parameters": parameters, "config": None if config is None else str(config)}
+    text = json.dumps(handed, default=lambda number: number.item())  # numbers of NumPy
+    (folder / "handed.json").write_text(text, encoding="utf-8")
     cell = {"cell_type": "code", "id": "tuner", "metadata": {}, "source": CELL}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {
@@ -693,10 +698,10 @@ def hand_over(
 
 def open_handed() -> Tuner:
     """The tuner of the page, from what was handed over."""
-    import joblib
-
-    calls, repertoire, config = joblib.load(Path(os.environ[HANDED]) / "calls.joblib")
-    return Tuner(calls, repertoire, config)
+    folder = Path(os.environ[HANDED])
+    handed = json.loads((folder / "handed.json").read_text(encoding="utf-8"))
+    config = None if handed["config"] is None else Path(handed["config"])
+    return Tuner(read_calls(folder / "calls.npz"), Repertoire(**handed["parameters"]), config)
 
 # %% ../nbs/10_tuning.ipynb #81c2ac44
 def need_voila() -> Any:
