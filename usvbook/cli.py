@@ -285,7 +285,7 @@ def separate(
                 mixture, out, n_sources, model, which, force, device, **settings
             )
         if n_sources is None:
-            typer.echo(f"number:  {done.count.n_sources}, confidence {done.count.confidence:.2f}")
+            typer.echo(f"number:  {done.found.n_sources}, confidence {done.found.confidence:.2f}")
         for path in (*done.sources, done.picture, done.record):
             typer.echo(f"written: {path}")
 

@@ -90,8 +90,13 @@ def front_end_at(
             f"{2 * front.freqs_hz[-1]:.0f} Hz or more"
         )
     band_hz = (max(band_hz[0], 0.0), min(band_hz[1], samplerate_hz / 2))
-    changes = {"n_fft": n_fft, "hop_samples": hop_samples, "band_hz": band_hz}
-    return replace(front, samplerate_hz=samplerate_hz, **changes)
+    return replace(
+        front,
+        samplerate_hz=samplerate_hz,
+        n_fft=n_fft,
+        hop_samples=hop_samples,
+        band_hz=band_hz,
+    )
 
 # %% ../nbs/11a_embedding_network.ipynb #872bc10d
 @dataclass

@@ -55,7 +55,7 @@ SHIPPED = {
 
 
 def shipped_model(
-    name: Literal["talkers", "mice"],  # one of `SHIPPED`
+    name: str,  # "talkers" or "mice", one of `SHIPPED`
     device: str = "cpu",  # where the network goes
 ) -> Model:
     "A network that comes with the package."
@@ -91,7 +91,7 @@ class Separated(NamedTuple):
     sources: list[Path]  # WAV, loudest first
     picture: Path  # PNG
     record: Path  # JSON
-    count: SourceCount  # number of sources, and confidence
+    found: SourceCount  # number of sources, and confidence
 
 
 def outputs(
