@@ -50,15 +50,7 @@ SHIPPED = ROOT / "usvbook" / "weights" / "talkers.safetensors"
 RESULTS = ROOT / "nbs" / "tutorials" / "talkers.csv"
 LEARNED = 0.75  # share of each training recording that is learned from
 
-BASE = Recipe(
-    n_steps=6_000,
-    curriculum=((0.2, 100, 8), (1.0, 400, 2)),
-    hidden=128,
-    weighting="whitened",
-    floor_db=20.0,
-    init_sd=None,
-    learning_rate=2e-3,
-)
+BASE = Recipe(n_steps=6_000, curriculum=((0.2, 100, 8), (1.0, 400, 2)))
 SMALL = replace(BASE, n_steps=300)  # one row of a table
 MORE = replace(SMALL, n_steps=120, learning_rate=1e-3)  # goes on from another network
 

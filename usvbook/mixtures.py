@@ -215,15 +215,15 @@ class Recipe:
     layers: int = 2
     n_dims: int = 20
     activation: Literal["tanh", "logistic"] = "tanh"
-    init_sd: float | None = 0.1
+    init_sd: float | None = None
     n_sources: tuple[int, ...] = (2,)
     max_level_db: float = 5.0
     speed: float = 0.1
     gain_db: float = 6.0
     background_db: tuple[float, float] = (10.0, 30.0)
     rule: Literal["any", "all", "mixture"] = "any"
-    floor_db: float = 40.0
-    weighting: Literal["classic", "unweighted", "whitened"] = "classic"
+    floor_db: float = 20.0
+    weighting: Literal["classic", "unweighted", "whitened"] = "whitened"
     reduction: Literal["sum", "mean"] = "mean"
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 2e-3
@@ -255,8 +255,9 @@ def paper_recipe(**changes: Any) -> Recipe:
     "The paper's settings (Section 3), where they can be taken at their word."
     paper: dict[str, Any] = {
         "n_steps": 100_000, "curriculum": ((1.0, 100, 16),), "hidden": 600, "n_dims": 40,
-        "speed": 0.0, "gain_db": 0.0, "rule": "all", "reduction": "sum", "optimizer": "sgd",
-        "learning_rate": 1e-5, "decay": "constant", "clip": None,
+        "init_sd": 0.1, "speed": 0.0, "gain_db": 0.0, "rule": "all", "floor_db": 40.0,
+        "weighting": "classic", "reduction": "sum", "optimizer": "sgd", "learning_rate": 1e-5,
+        "decay": "constant", "clip": None,
     }  # fmt: skip
     return Recipe(**(paper | changes))
 
