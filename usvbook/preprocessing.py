@@ -246,7 +246,7 @@ def call_pictures(
     n_frames: int = 64,  # T, columns of the picture
     absolute: bool = False,  # published thresholds, "cut" only
     n_jobs: int | None = None,  # threads; None: one
-    block: int = 256,  # calls whose patches are in memory at a time, for each thread
+    block: int = 64,  # calls whose patches are in memory at a time, for each thread
 ) -> np.ndarray:
     """The picture of every call, (n, n_freqs, n_frames) float32; zero where there is none."""
     settings = (picture, n_freqs, n_frames, absolute)

@@ -23,7 +23,7 @@ import soundfile
 from filelock import FileLock, Timeout
 
 import usvbook
-from .call_files import fault_of, new_call_file, put_table, read_calls
+from .call_files import VERSION, fault_of, new_call_file, put_table, read_calls
 from .calls import Calls, JoinedPatches
 from .recordings import Recording, RecordingError, RecordingWarning
 
@@ -39,6 +39,7 @@ def entry_name(
         "channel": str(channel),
         "segmenter": {"name": type(segmenter).__name__, **segmenter.get_params()},
         "usvbook": usvbook.__version__,
+        "format": VERSION,
         "libraries": [np.__version__, scipy.__version__, soundfile.__version__],
     }
     text = json.dumps(what, sort_keys=True, default=lambda number: number.item())
