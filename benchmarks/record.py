@@ -29,7 +29,7 @@ COMMANDS = {
     "tuning": "tuning.py",
     "growth": "growth.py --csv nbs/growth.csv",
     "deep_clustering": "deep_clustering.py",
-    "separation": "separation.py --n 100 --only initial model count",
+    "separation": "separation.py --n 100 --only initial count",
 }
 NEEDS_RECORDINGS = {"segmentation", "separation"}
 
