@@ -122,7 +122,8 @@ def trained(name: str, speech: Path, work: Path, device: str, hours: float | Non
         "made_by": f"training/talkers.py, network {name!r}, torch {torch.__version__}, {device}",
         "limits": (
             "read English, 100 Hz to 4 kHz; two talkers at 0 to 5 dB without noise or echo; a "
-            "third talker was never heard in training; a small network, trained briefly"
+            "third talker was never heard in training; the number of talkers must be given, since "
+            "most mixtures are counted as one; a small network, trained briefly"
         ),
     }
     model = trained_model(run, **known)
@@ -193,8 +194,8 @@ def write_results(scores: pd.DataFrame, models: dict[str, Model]) -> None:
         "SDR improvement in dB: mean, half the 95 % interval, mixtures; initial_db: of the mixture",
     ]
     for name, model in models.items():
-        minutes = model.card["seconds"] / 60
-        head.append(f"network {name}: {model.card['steps']} steps, {minutes:.0f} min")
+        hours = model.card["hours_of_mixtures"]
+        head.append(f"network {name}: {model.card['steps']} steps, {hours} hours of mixtures")
     with RESULTS.open("w", encoding="utf-8") as file:
         file.writelines(f"# {line}\n" for line in head)
         means(scores).round(3).to_csv(file, index=False, lineterminator="\n")

@@ -9,6 +9,7 @@ __all__ = ['SHIPPED', 'Shipped', 'shipped_model', 'choose_model', 'Separated', '
 # %% ../nbs/12c_separation_runs.ipynb #6f114cf5
 import json
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.resources import as_file, files
@@ -35,7 +36,14 @@ from usvbook.mixtures import (
     recipe_of,
 )
 from .recordings import Recording, RecordingError
-from .separation import Piece, Separation, SourceCount, plot_separation, separate_file
+from usvbook.separation import (
+    Piece,
+    Separation,
+    SeparationWarning,
+    SourceCount,
+    plot_separation,
+    separate_file,
+)
 from .training import Run, train, trained_model
 
 # %% ../nbs/12c_separation_runs.ipynb #eb0ac33b
@@ -159,6 +167,13 @@ def separate_recording(
     if taken and not force:
         raise FileExistsError(f"{taken[0]}: exists; choose another folder, or allow to replace it")
     chosen = choose_model(recording.samplerate_hz, model, device)
+    if n_sources is None:
+        warnings.warn(
+            "the number of sources is estimated, and small networks mostly take two for one; "
+            "give n_sources (-n) where you know it",
+            SeparationWarning,
+            stacklevel=2,
+        )
     loudest = LoudestPiece(chosen.front)
     sources, count = separate_file(path, chosen, out, n_sources, channel, loudest, **settings)
     for old in set(there) - set(sources):
