@@ -209,18 +209,26 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the times of child processes are not told")
-@pytest.mark.parametrize("code", ["import usvbook", HELP], ids=["import", "help"])
-def test_starts_in_half_a_second(code):
-    """Of a processor's time, which others who use the machine do not change."""
+@pytest.mark.parametrize(
+    ("code", "floor"),
+    [("import usvbook", "pass"), (HELP, "import typer.rich_utils")],
+    ids=["import", "help"],
+)
+def test_starts_hardly_slower_than_what_it_needs(code, floor):
+    """Processor time against that of Python alone, and of what prints any program's help.
 
-    def seconds():
+    On a quiet machine that is 0.05 and 0.3 seconds.
+    """
+
+    def seconds(code):
         before = os.times()
         run("-c", code)
         after = os.times()
         user, system = after.children_user, after.children_system
         return user + system - before.children_user - before.children_system
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    times = [(seconds(code), seconds(floor)) for _ in range(3)]
+    assert min(one for one, _ in times) < 2 * min(least for _, least in times) + 0.05
 
 
 # ------------------------------------------------------------------------------------ the wheel
