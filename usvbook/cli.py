@@ -271,7 +271,9 @@ def separate(
     device: DEVICE = "cpu",
     force: FORCE = False,
     softness: Annotated[float, typer.Option(help="of the masks; 0: hard")] = 4.0,
-    floor_db: Annotated[float, typer.Option(help="bins so far below the peak count")] = 20.0,
+    floor_db: Annotated[
+        float, typer.Option(help="bins so far below the peak count; 10 where calls are faint")
+    ] = 20.0,
     random_state: Annotated[int, typer.Option(help="seed of the clustering")] = 0,
 ) -> None:
     """Take a recording of overlapping sounds apart: one WAV per source, and a picture."""
