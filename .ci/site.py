@@ -49,7 +49,7 @@ def copy_project(scratch: Path) -> None:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "*.tmp~")
+            ignore = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*.part")
             shutil.copytree(source, scratch / name, symlinks=True, ignore=ignore)
         elif source.exists():
             shutil.copy2(source, scratch / name)

@@ -203,7 +203,7 @@ def test_full_disk_at_the_end(place, undisturbed, no_figures):
 
 def test_results_folder_becomes_read_only(place, undisturbed, no_figures):
     denied = OSError(30, "Read-only file system")
-    with mock.patch("usvbook.call_files.os.fsync", side_effect=denied):
+    with mock.patch("usvbook.files.os.fsync", side_effect=denied):
         code, said = run_command("build", "in", "-o", "out", *OPTIONS)
     assert code == 1 and "out: cannot be written (Read-only file system)" in said
     assert completed(place) == ["0.wav", "1.wav", "2.wav", "3.wav"]

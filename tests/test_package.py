@@ -20,7 +20,7 @@ NUMBERED = [p for p in NOTEBOOKS if re.match(r"\d+", p.name)]
 # Modules that start the room's numbers: usvbook/ssc.py comes from 05_ssc.ipynb.
 ROOMS = {re.sub(r"^\d+[a-z]*_", "", p.stem): re.match(r"\d+[a-z]*", p.name)[0] for p in NUMBERED}
 SIDE_ROOMS = {"11", "12"}  # they stand beside the main way
-SIDE_MAY_USE = {"00", "01"}
+SIDE_MAY_USE = {"00", "00a", "01"}
 
 
 def ident(path: Path) -> str:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .files import in_one_move
 from usvbook.runs import (
     BOTH,
     FILES,
@@ -350,7 +351,6 @@ def evaluate_command(
     with one_line():
         from tqdm import tqdm
 
-        from usvbook.call_files import in_one_move
         from usvbook.evaluation import summarise
         from usvbook.separation_runs import evaluate_network
 

@@ -8,7 +8,6 @@ __all__ = ['FORMAT', 'EmbeddingNet', 'embed_segments', 'front_end_at', 'Model', 
 
 # %% ../nbs/11a_embedding_network.ipynb #9b1a7f44
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .deep_clustering import FrontEnd, features
+from .files import in_one_move
 
 # %% ../nbs/11a_embedding_network.ipynb #d9a77823
 class EmbeddingNet(nn.Module):
@@ -161,15 +161,8 @@ def write_tensors(
     # one entry only: the order of several would change from file to file
     content = save(tensors, {FORMAT: json.dumps(header, allow_nan=False)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with in_one_move(path) as beside:
+        beside.write_bytes(content)
     return path
 
 # %% ../nbs/11a_embedding_network.ipynb #6c1dcb0b

@@ -9,7 +9,6 @@ __all__ = ['METHODS', 'SEGMENTERS', 'FORMAT', 'VERSION', 'ARRAYS', 'GRAPHS', 'ma
 
 # %% ../nbs/08_repertoire.ipynb #d40306fc
 import json
-import os
 import warnings
 import zipfile
 import zlib
@@ -25,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from .assignment import assign, centroids, found_units, order_by_size
+from .files import in_one_move
 from .metrics import quality, seed_stability
 from .mupet import MupetSegmenter
 from .outliers import max_similarity, split_outliers
@@ -286,14 +286,8 @@ def save_repertoire(
         if graph is not None:
             arrays |= {name + part: getattr(graph, part) for part in ("data", "indices", "indptr")}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with open(beside, "wb") as file:
-            np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with in_one_move(path) as beside, open(beside, "wb") as file:
+        np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)
     return path
 
 # %% ../nbs/08_repertoire.ipynb #1b2a73b6

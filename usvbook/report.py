@@ -13,7 +13,6 @@ __all__ = ['MEDIANS', 'STYLE', 'PAGE', 'CAPTIONS', 'escape', 'number', 'html_tab
 import base64
 import html
 import io
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from .files import in_one_move
 
 # %% ../nbs/09a_report.ipynb #a572684c
 def escape(
@@ -533,7 +534,7 @@ def write_page(
     body: str,  # HTML
     footer: str = "",
 ) -> Path:
-    """Write a page under a temporary name and move it into place."""
+    """Write a page."""
     path = Path(path)
     page = PAGE.substitute(
         title=escape(title),
@@ -542,9 +543,8 @@ def write_page(
         body=body,
         footer=escape(footer),
     )
-    beside = path.with_name(path.name + ".tmp~")
-    beside.write_text(page, encoding="utf-8")
-    os.replace(beside, path)
+    with in_one_move(path) as beside:
+        beside.write_text(page, encoding="utf-8")
     return path
 
 # %% ../nbs/09a_report.ipynb #1752876d

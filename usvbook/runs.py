@@ -24,6 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .files import flush, in_one_move
+
 # %% ../nbs/10a_runs.ipynb #8e88ebc8
 class Setting(NamedTuple):
     """One parameter as an option."""
@@ -205,8 +207,6 @@ def move_results(
     out: Path,  # results folder, which holds a work area
 ) -> None:
     """Put results into place; those of an earlier run that have no successor go."""
-    from usvbook.call_files import flush, in_one_move
-
     names = [p.relative_to(fresh) for p in fresh.rglob("*") if p.is_file()]
     old = {*files_of_run(out), *files_of_run(out, MOVING)}
     ours = sorted(p.as_posix() for p in {*old, *names})
@@ -424,7 +424,6 @@ def detect_recordings(
     force: bool = False,  # replace the table that is there
 ) -> Any:  # usvbook.segmentation.Segmented
     """Find the calls of recordings and write them as a table."""
-    from usvbook.call_files import in_one_move
     from usvbook.work_area import work_area
 
     settings = dict(settings or {})

@@ -11,9 +11,9 @@ __all__ = ['Method', 'MAX_BINS', 'masked_signals', 'ideal_masks', 'audible_bins'
 
 # %% ../nbs/12_separation.ipynb #d4097db2
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from .deep_clustering import FrontEnd, istft, levels_db, partition, plot_bins, stft
+from .files import in_one_move
 from .recordings import Recording
 
 # %% ../nbs/12_separation.ipynb #ba1f6208
@@ -578,23 +579,17 @@ def separate_file(
     out.mkdir(parents=True, exist_ok=True)
     numbers = range(1, count.n_sources + 1)
     paths = [out / f"{recording.path.stem}_source{k}.wav" for k in numbers]
-    unfinished = [one.with_name(f".{one.name}.{os.getpid()}.tmp") for one in paths]
     kind = "WAV" if 4 * recording.n_samples < 2**32 - 2**16 else "RF64"
-    rate, files = recording.samplerate_hz, []
-    try:
-        files = [sf.SoundFile(one, "w", rate, 1, "FLOAT", format=kind) for one in unfinished]
+    with ExitStack() as stack:
+        beside = [stack.enter_context(in_one_move(one)) for one in paths]
+        how = ("w", recording.samplerate_hz, 1, "FLOAT")
+        files = [stack.enter_context(sf.SoundFile(one, *how, format=kind)) for one in beside]
         for piece in pieces:
             for file, signal in zip(files, piece.signals, strict=True):
                 file.write(signal)
             if each is not None:
                 each(piece)
-        for file, here, there in zip(files, unfinished, paths, strict=True):
+        for file, one in zip(files, beside, strict=True):
             file.close()
-            _forget_time(here)
-            os.replace(here, there)
-    finally:
-        for file in files:
-            file.close()
-        for one in unfinished:
-            one.unlink(missing_ok=True)
+            _forget_time(one)
     return paths, count

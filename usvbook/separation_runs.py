@@ -28,6 +28,7 @@ from usvbook.evaluation import (
     model_separators,
     summarise,
 )
+from .files import in_one_move
 from usvbook.mixtures import (
     Recipe,
     SoundBank,
@@ -143,7 +144,8 @@ class LoudestPiece:
             axes = plot_separation(shown)
             axes[-1].set_xlabel(f"time (s), from {first / self.front.samplerate_hz:.3f} s on")
             axes[-1].set_title("loudest source of each bin, source 1 darkest")
-            axes[0].figure.savefig(path, dpi=130, format="png")
+            with in_one_move(path) as beside:
+                axes[0].figure.savefig(beside, dpi=130, format="png")
             plt.close(axes[0].figure)
 
 # %% ../nbs/12c_separation_runs.ipynb #c1a1b524
@@ -190,7 +192,8 @@ def separate_recording(
         "front": {k: v for k, v in asdict(chosen.front).items() if not k.endswith("_db")},
         "card": chosen.card,
     }
-    record.write_text(json.dumps(known, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with in_one_move(record) as beside:
+        beside.write_text(json.dumps(known, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return Separated(sources, picture, record, count)
 
 # %% ../nbs/12c_separation_runs.ipynb #aa0d41b4

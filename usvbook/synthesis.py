@@ -10,7 +10,6 @@ __all__ = ['CLASSES', 'LOWEST_HZ', 'HIGHEST_HZ', 'MIN_GAP_S', 'CLASS_WEIGHTS', '
            'truth_row', 'synthesize', 'make_study']
 
 # %% ../nbs/01_synthesis.ipynb #a597f471
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ import pandas as pd
 import scipy.signal
 import soundfile as sf
 
+from .files import in_one_move
 from .recordings import spectrogram
 
 # %% ../nbs/01_synthesis.ipynb #68e37614
@@ -568,10 +568,9 @@ def _plan_animals(
 
 
 def _write_audio(path: Path, waveform: np.ndarray, samplerate_hz: int) -> None:
-    "Write 16-bit samples beside `path` and move them into place."
-    beside = path.with_name(path.name + ".tmp~")
-    sf.write(beside, waveform, samplerate_hz, "PCM_16", format=path.suffix.lstrip(".").upper())
-    os.replace(beside, path)
+    "Write 16-bit samples."
+    with in_one_move(path) as beside:
+        sf.write(beside, waveform, samplerate_hz, "PCM_16", format=path.suffix.lstrip(".").upper())
 
 
 def _empty_folder(folder: str | Path, force: bool) -> Path:

@@ -10,7 +10,6 @@ __all__ = ['SHORT', 'PRICED', 'PLAIN', 'RIVALS', 'LEAST_LAM', 'MOST_ON_PATH', 'M
 
 # %% ../nbs/09b_trials.ipynb #6a8e9dc6
 import json
-import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -23,6 +22,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .figures import tsne
+from .files import in_one_move
 from .lambda_path import expressed_among, lasso_path
 from .outliers import max_similarity, split_outliers
 from .preprocessing import unit_rows
@@ -290,14 +290,11 @@ def write_config(
     path = Path(path)
     if path.exists() and not force:
         raise FileExistsError(f"{path}: exists; allow to replace it, or choose another name")
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_text(as_config(trials, choice), encoding="utf-8")
-        os.replace(beside, path)
+        with in_one_move(path) as beside:
+            beside.write_text(as_config(trials, choice), encoding="utf-8")
     except OSError as error:
         raise OSError(
             f"{path}: cannot be written ({error.strerror}); choose another place"
         ) from None
-    finally:
-        beside.unlink(missing_ok=True)
     return path
