@@ -29,7 +29,7 @@ COMMANDS = {
     "tuning": "tuning.py",
     "growth": "growth.py --csv nbs/growth.csv",
     "deep_clustering": "deep_clustering.py",
-    "separation": "separation.py --n 100 --only initial count",
+    "separation": "separation.py",
 }
 NEEDS_RECORDINGS = {"segmentation", "separation"}
 

@@ -116,7 +116,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             f"{path}: is damaged ({error}); delete it and run the command again"
         ) from None
 
-
+# %% ../nbs/01b_call_files.ipynb #b68ee12e
 class StoredPatches(Sequence):
     """The patches in a file of calls, each read when it is asked for."""
 

@@ -185,9 +185,9 @@ class SoundBank:
         self.by_owner = [np.flatnonzero(owners == k) for k in range(len(self.names))]
         known = {str(name): str(group) for name, group in (groups or {}).items()}
         self.groups = np.array([known.get(name, "") for name in self.names])
-        packed = torch.zeros(int(self.lengths.sum()) + GAP * (len(sounds) + 1))
-        for start, x in zip(self.starts, sounds, strict=True):
-            packed[start : start + len(x)] = torch.from_numpy(np.asarray(x, np.float32))
+        gap = np.zeros(GAP, np.float32)
+        rows = [gap, *(part for x in sounds for part in (np.asarray(x, np.float32), gap))]
+        packed = torch.from_numpy(np.concatenate(rows))
         self.fingerprint = zlib.crc32(packed.numpy().tobytes(), zlib.crc32(self.lengths.tobytes()))
         self.samples = packed.to(device)
 

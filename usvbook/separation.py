@@ -222,7 +222,7 @@ def _parts_of_likeness(V: Tensor, labels: Tensor, stretch: Tensor, n_sources: in
         sizes.append(Y.sum(0))
     return [torch.stack(G), torch.stack(M), torch.stack(sizes)]
 
-
+# %% ../nbs/12_separation.ipynb #dabad93f
 def count_sources(
     V: Tensor,  # (N, n_dims) embeddings of the bins that count, unit rows
     frames: Tensor,  # (N,) frame of each bin
@@ -491,7 +491,7 @@ def separate_pieces(
     )
     return count, joined_pieces(kept or blocks(), clusters, front, settings, n_samples)
 
-
+# %% ../nbs/12_separation.ipynb #7dcaef40
 @dataclass(frozen=True)
 class Separation:
     "A mixture taken apart: attributes as below, loudest source first."
