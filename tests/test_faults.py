@@ -89,46 +89,52 @@ def completed(place, *more):
 
 # ------------------------------------------------------------------------------------------ killed
 
-# Without figures, which are most of the time; ends itself at the n-th write to the disk.
+# Without figures, which are most of the time. Ends itself at the fifth write to the disk after
+# the given number of recordings is kept, or when the named result is to be moved to its place.
 PROGRAM = """
 import os, signal, sys, zipfile
+from pathlib import Path
 import usvbook.runs
 from usvbook.cli import main
 
 usvbook.runs.draw_figures = lambda *given: {}
-left = [int(sys.argv.pop(1))]
+n_kept, result = int(sys.argv.pop(1)), sys.argv.pop(1)
+left = iter(range(4))
 
 def deadly(function):
     def call(*given, **named):
-        left[0] -= 1
-        if left[0] == 0:
+        if len(list(Path("out/work").glob("*.npz"))) >= n_kept and next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if function is replace and Path(given[1]).name == result:
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*given, **named)
     return call
 
+replace = os.replace
 os.replace, os.fsync = deadly(os.replace), deadly(os.fsync)
 zipfile.ZipFile.writestr = deadly(zipfile.ZipFile.writestr)
 main()
 """
+NEVER = N + 1
 
 
-def start(n, *more):
-    """A build in a process of its own that ends itself at the n-th write; 0: never."""
+def start(n_kept, result="", *more):
+    """A build in a process of its own that kills itself once it has come so far."""
     words = ["build", "in", "-o", "out", *OPTIONS, *more]
-    command = [sys.executable, "-c", PROGRAM, str(n), *map(str, words)]
+    command = [sys.executable, "-c", PROGRAM, str(n_kept), result, *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_at_any_write(place, undisturbed):
     """In the second recording, in the last one, and while results are moved."""
-    counts = []
-    for n in (60, 110, 48):
-        assert start(n).wait(120) == -signal.SIGKILL
-        assert not (place / "out" / "run.json").exists()
-        counts.append(len(list((place / "out" / "work").glob("*.npz"))))
-    assert counts == [1, 3, 4] and (place / "out" / "calls.csv").exists()
-    assert start(0).wait(120) == 0
+    for n_kept in (1, N - 1):
+        assert start(n_kept).wait(120) == -signal.SIGKILL
+        assert len(list((place / "out" / "work").glob("*.npz"))) == n_kept
+        assert results(place / "out") == {}
+    assert start(NEVER, "run.json").wait(120) == -signal.SIGKILL
+    assert (place / "out" / "calls.csv").exists() and not (place / "out" / "run.json").exists()
+    assert start(NEVER).wait(120) == 0
     assert results(place / "out") == undisturbed
     assert len(list((place / "out" / "work").iterdir())) == N + 1  # and the lock: nothing half
 
@@ -156,13 +162,13 @@ def test_killed_while_results_are_moved(place, undisturbed, no_figures):
 
 def test_killed_with_processes(place, undisturbed):
     """The processes of a killed run may live on for a moment; they do no harm."""
-    process = start(0, "--n-jobs", 2)
+    process = start(NEVER, "", "--n-jobs", 2)
     folder = place / "out" / "work"
     while process.poll() is None and len(list(folder.glob("*.npz"))) < 1:
         threading.Event().wait(0.02)
     process.kill()
     process.wait()
-    assert start(0, "--n-jobs", 2).wait(120) == 0
+    assert start(NEVER, "", "--n-jobs", 2).wait(120) == 0
     assert results(place / "out") == undisturbed
 
 
