@@ -22,7 +22,8 @@ from .files import in_one_move
 class EmbeddingNet(nn.Module):
     """Bidirectional LSTM layers and one linear layer: features to unit embeddings (Section 3.2).
 
-    `forward` takes features `(batch, frames, n_bins)` and gives `(batch, frames, n_bins, n_dims)`.
+    `forward` takes features `(batch, frames, n_bins)` and gives `(batch, frames, n_bins, n_dims)`;
+    of chosen bins, numbered through each segment from 0 to frames * n_bins - 1, `(batch, n, n_dims)`.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class EmbeddingNet(nn.Module):
             for weight in self.parameters():
                 nn.init.normal_(weight, 0.0, init_sd)
 
-    def forward(self, seen: Tensor) -> Tensor:
-        "Unit embeddings of all bins."
-        y = self.linear(self.lstm(seen)[0])
+    def forward(self, seen: Tensor, bins: Tensor | None = None) -> Tensor:
+        "Unit embeddings of all bins, or of the chosen ones: int64 `(batch, n)`."
+        y = self.linear(self.lstm(seen)[0]).reshape(*seen.shape, self.config["n_dims"])
+        if bins is not None:
+            y = torch.take_along_dim(y.flatten(1, 2), bins[..., None], dim=1)
         y = torch.tanh(y) if self.config["activation"] == "tanh" else torch.sigmoid(y)
-        y = y.reshape(*seen.shape, self.config["n_dims"])
         return nn.functional.normalize(y, dim=-1)
 
 # %% ../nbs/11a_embedding_network.ipynb #2e74acf8
