@@ -27,6 +27,7 @@ setup(
     install_requires=cfg["requirements"].split(),
     extras_require={
         "app": cfg["app_requirements"].split(),
+        "cluster": cfg["cluster_requirements"].split(),
         "training": cfg["training_requirements"].split(),
         "dev": (cfg["app_requirements"] + " " + cfg["dev_requirements"]).split(),
     },

@@ -4,6 +4,7 @@ Each time the run ends with a correct result or with one clear line, and the sam
 again, goes on where it was and ends in the same bytes as a run that nobody disturbed.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -170,6 +171,46 @@ def test_killed_with_processes(place, undisturbed):
     process.wait()
     assert start(NEVER, "", "--n-jobs", 2).wait(120) == 0
     assert results(place / "out") == undisturbed
+
+
+# ---------------------------------------------------------------------------------------- clusters
+
+
+def arm(place, stage, mark):
+    """In a worker: the first one that begins such a part of the work is killed in it."""
+    module, name = importlib.import_module(place), stage
+    work = getattr(module, name)
+
+    def deadly(*given):
+        try:
+            open(mark, "x").close()
+        except FileExistsError:
+            return work(*given)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(module, name, deadly)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_killed_workers(place, undisturbed, no_figures):
+    """A worker of a cluster is killed in each stage; the bytes are those of one machine."""
+    stages = {
+        "usvbook.segmentation": "_segment_one",
+        "usvbook.preprocessing": "_pictures",
+        "usvbook.outliers": "_nearest_of",
+        "usvbook.self_expression": "_rows_of",
+    }
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as local, distributed.Client(local) as client:
+        for module, name in stages.items():
+            shutil.rmtree(place / "out", ignore_errors=True)
+            client.wait_for_workers(2, timeout=60)
+            client.run(arm, module, name, str(place / name))
+            usvbook("build", "in", "-o", "out", *OPTIONS, "--scheduler", local.scheduler_address)
+            assert (place / name).exists(), f"{name}: nobody was killed"
+            assert results(place / "out") == undisturbed, name
+            client.restart()
 
 
 # ------------------------------------------------------------------------------------------- disks

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .workers import on_cluster, shared_out
+
 # %% ../nbs/04_outliers.ipynb #342cf28a
 TIE = 1e-6  # similarities closer than this are equal, for rows in single precision
 
@@ -23,6 +25,23 @@ def _row_norms(X: np.ndarray) -> np.ndarray:
     return norms
 
 # %% ../nbs/04_outliers.ipynb #2b383841
+def _nearest_of(
+    X: np.ndarray, inverse: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Similarity and index of the nearest neighbours of some rows; inverse lengths, 0 if empty."""
+    empty = inverse == 0
+    block = X[rows] @ X.T
+    block *= inverse
+    block *= inverse[rows, None]
+    block[:, empty] = -np.inf
+    block[np.arange(len(rows)), rows] = -np.inf
+    best = (block >= block.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
+    exact = np.einsum("ij,ij->i", X[rows], X[best], dtype=np.float64)
+    exact *= inverse[rows].astype(np.float64) * inverse[best]
+    similarity = np.where(empty[rows], 0.0, np.clip(exact, -1.0, 1.0))
+    return similarity, np.where(empty[rows], -1, best)
+
+
 def max_similarity(
     X: np.ndarray,  # (n, d), one call a row, float32 or float64
     block_rows: int = 1024,  # rows of X X^T held at a time
@@ -44,18 +63,13 @@ def max_similarity(
     empty = norms == 0
     inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=~empty).astype(X.dtype)
     similarity, nearest = np.zeros(len(X), np.float32), np.full(len(X), -1, np.int64)
-    for start in range(0, len(X) if (~empty).sum() > 1 else 0, block_rows):
-        rows = np.arange(start, min(start + block_rows, len(X)))
-        block = X[rows] @ X.T
-        block *= inverse
-        block *= inverse[rows, None]
-        block[:, empty] = -np.inf
-        block[rows - start, rows] = -np.inf
-        best = (block >= block.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
-        exact = np.einsum("ij,ij->i", X[rows], X[best], dtype=np.float64)
-        exact *= inverse[rows].astype(np.float64) * inverse[best]
-        similarity[rows] = np.where(empty[rows], 0.0, np.clip(exact, -1.0, 1.0))
-        nearest[rows] = np.where(empty[rows], -1, best)
+    if (~empty).sum() < 2:
+        return similarity, nearest
+    parts = [np.arange(k, min(k + block_rows, len(X))) for k in range(0, len(X), block_rows)]
+    far = shared_out(_nearest_of, (X, inverse), parts) if on_cluster() else None
+    for k, rows in enumerate(parts):
+        found = far[k] if far else _nearest_of(X, inverse, rows)
+        similarity[rows], nearest[rows] = found
     return similarity, nearest
 
 # %% ../nbs/04_outliers.ipynb #ad3ec6f1
