@@ -210,7 +210,7 @@ class Recipe:
     "Settings of a training run; `TrainingError` for those that cannot be."
 
     n_steps: int = 2000
-    curriculum: tuple[tuple[float, int, int], ...] = ((0.5, 100, 8), (1.0, 400, 2))
+    curriculum: tuple[tuple[float, int, int], ...] = ((1.0, 400, 2),)
     hidden: int = 128
     layers: int = 2
     n_dims: int = 20
