@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from .calls import Calls
-from .files import in_one_move
+from .files import in_one_move, read_entry
 
 # %% ../nbs/01b_call_files.ipynb #a3452a58
 FORMAT, VERSION = "usvbook calls", 1
@@ -96,11 +96,7 @@ class CallFileError(ValueError):
 
 
 def _get(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(f"{name}.npy") as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
-        if file.read(1):  # read on to the end, where the checksum is compared
-            raise ValueError(f"{name} is longer than it says")
-        return array
+    return read_entry(archive, f"{name}.npy")
 
 
 @contextmanager

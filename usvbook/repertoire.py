@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from .assignment import assign, centroids, found_units, order_by_size
-from .files import in_one_move
+from .files import in_one_move, read_entry
 from .metrics import quality, seed_stability
 from .mupet import MupetSegmenter
 from .outliers import max_similarity, split_outliers
@@ -292,7 +292,7 @@ def save_repertoire(
 
 # %% ../nbs/08_repertoire.ipynb #1b2a73b6
 def read_head(
-    file: Any,  # an open npz
+    file: dict[str, np.ndarray],  # the arrays of a file
 ) -> dict[str, Any]:
     """The JSON part of a repertoire file, checked."""
     head = json.loads(str(file["head"]))
@@ -316,12 +316,12 @@ def read_head(
 
 # %% ../nbs/08_repertoire.ipynb #1ec756be
 def read_repertoire(
-    file: Any,  # an open npz
+    file: dict[str, np.ndarray],  # the arrays of a file
 ) -> Repertoire:
     """A fitted repertoire from the arrays and the JSON of a file."""
     head = read_head(file)
     repertoire = Repertoire(**head["parameters"])
-    arrays = {name: file.get(name) for name in ARRAYS}
+    arrays: dict[str, Any] = {name: file.get(name) for name in ARRAYS}
     n, d = len(arrays["labels_"]), head["n_features"]
     if arrays["centroids_"].shape[1:] != (d,):
         raise ValueError("centroids and pictures differ in size")
@@ -347,8 +347,10 @@ def load_repertoire(
             if raw.read(2) != b"PK":  # as every archive of arrays begins
                 raise KeyError("head")
             raw.seek(0)
-            with np.load(raw, allow_pickle=False) as file:
-                return read_repertoire(file)
+            with zipfile.ZipFile(raw) as archive:
+                names = [name for name in archive.namelist() if name.endswith(".npy")]
+                arrays = {name.removesuffix(".npy"): read_entry(archive, name) for name in names}
+            return read_repertoire(arrays)
     except FileNotFoundError:
         fault = "no such file; check the path"
     except OSError as error:

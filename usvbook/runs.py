@@ -88,7 +88,7 @@ def read_toml(
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{config}: cannot be read ({error.strerror}); check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{config}: is not TOML ({error}); write lines like tau = 0.8") from None
 
 # %% ../nbs/10a_runs.ipynb #4b7e50ab
@@ -114,7 +114,7 @@ def read_settings(
                 settings[name] = None
             else:
                 settings[name] = kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             where = "" if name in given or config is None else f"{config}: "
             raise ValueError(
                 f"{where}{name} = {value!r} is not of type {kind.__name__}; correct it"

@@ -1,0 +1,186 @@
+"""Files from strangers: what is read, valid examples of it, and edits that make them invalid.
+
+Used by `test_hostile.py` (random edits) and `fuzz.py` (edits led by the code that they reach).
+A reader may return something, or refuse in one line with its own kind of error; it may do nothing
+else, and it writes nothing.
+"""
+
+import io
+import json
+import struct
+import tempfile
+import tomllib
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from usvbook.call_files import CallFileError, read_calls, write_calls
+from usvbook.deep_clustering import speech_front_end
+from usvbook.embedding_network import EmbeddingNet, Model, WeightsError, load_model
+from usvbook.mixtures import Recipe, SoundBank, TrainingError, list_sounds
+from usvbook.recordings import Recording, RecordingError
+from usvbook.repertoire import Repertoire, RepertoireError
+from usvbook.runs import read_settings
+from usvbook.segmentation import MultitaperSegmenter
+from usvbook.separation_runs import read_recipe
+from usvbook.synthesis import synthesize
+from usvbook.training import load_run, new_run, save_run
+
+RATE = 250_000
+Edit = tuple[
+    int, float, int, bytes
+]  # part, place in it (0 to 1), bytes to take out, bytes to put in
+
+
+@dataclass
+class Target:
+    """One kind of file: how it is read, how refused, and an example in parts."""
+
+    read: Callable[[Path], object]
+    refused: tuple[type[Exception], ...]
+    suffix: str
+    parts: list[bytes]
+    join: Callable[[list[bytes]], bytes]  # parts to a file, with the right checksums
+
+    def edited(self, edits: list[Edit]) -> bytes:
+        """The example after some edits."""
+        parts = list(self.parts)
+        for which, place, n_out, new in edits:
+            part = parts[which % len(parts)]
+            k = min(int(place * len(part)), len(part))
+            parts[which % len(parts)] = part[:k] + new + part[k + n_out :]
+        return self.join(parts)
+
+    def check(self, content: bytes, folder: Path) -> str | None:
+        """Read such a file: None if it was taken, else the one line that refuses it."""
+        path = folder / f"file{self.suffix}"
+        path.write_bytes(content)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.read(path)
+        except self.refused as error:
+            line = str(error)
+            assert line and "\n" not in line and len(line) < 2000, line
+            return line
+        finally:
+            assert [p.name for p in folder.iterdir()] == [path.name]  # nothing was written
+        return None
+
+
+def plain(parts: list[bytes]) -> bytes:
+    return b"".join(parts)
+
+
+def zipped(names: list[str]) -> Callable[[list[bytes]], bytes]:
+    """What puts the entries of an archive together again."""
+
+    def join(parts: list[bytes]) -> bytes:
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, part in zip(names, parts, strict=True):
+                archive.writestr(name, part)
+        return content.getvalue()
+
+    return join
+
+
+def archive(path: Path) -> tuple[list[bytes], Callable[[list[bytes]], bytes]]:
+    """The entries of an archive, and what puts them together."""
+    with zipfile.ZipFile(path) as file:
+        names = file.namelist()
+        return [file.read(name) for name in names], zipped(names)
+
+
+def tensors(path: Path) -> tuple[list[bytes], Callable[[list[bytes]], bytes]]:
+    """Header and numbers of a safetensors file; the length before them follows the header."""
+    content = path.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    return [
+        content[8 : 8 + size],
+        content[8 + size :],
+    ], lambda parts: struct.pack("<Q", len(parts[0])) + parts[0] + parts[1]
+
+
+def read_all(path: Path) -> None:
+    """All samples, block by block, at most a minute."""
+    recording = Recording(path)
+    for (first, _), _ in zip(recording.blocks(2**16, 0), range(200), strict=False):
+        assert 0 <= first <= recording.n_samples
+
+
+def read_and_use(path: Path) -> None:
+    """A repertoire, and one call assigned to it."""
+    repertoire = Repertoire.load(path)
+    repertoire.predict(np.ones((1, repertoire.n_features_in_), np.float32))
+
+
+def recipe_in(path: Path) -> Recipe:
+    """A recipe from the settings in a TOML file."""
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise TrainingError("not TOML") from None
+    return read_recipe(settings)
+
+
+def targets() -> dict[str, Target]:
+    """Every kind of file that comes from outside, with a valid example."""
+    made: dict[str, Target] = {}
+    rng = np.random.default_rng(0)
+    x, _ = synthesize(1.0, 4, RATE, 25, random_state=0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for kind, subtype in (("wav", "PCM_16"), ("flac", "PCM_16"), ("wav", "FLOAT")):
+            path = folder / f"song_{subtype}.{kind}"
+            soundfile.write(path, x[:4000], RATE, subtype)
+            content = path.read_bytes()
+            parts = [content[:64], content[64:]]
+            made[f"{kind} {subtype}"] = Target(
+                read_all, (RecordingError,), f".{kind}", parts, plain
+            )
+        soundfile.write(folder / "song.wav", x, RATE)
+        calls = MultitaperSegmenter().segment(Recording(folder / "song.wav"))
+        write_calls(calls, folder / "calls.npz")
+        made["calls of a recording"] = Target(
+            lambda path: list(read_calls(path).patches), (CallFileError,), ".npz",
+            *archive(folder / "calls.npz"),
+        )  # fmt: skip
+        X = np.abs(rng.normal(size=(12, 64 * 64))).astype(np.float32)
+        Repertoire(n_clusters=2, tau=None).fit(X).save(folder / "r.npz")
+        made["repertoire"] = Target(
+            read_and_use, (RepertoireError,), ".npz", *archive(folder / "r.npz")
+        )
+        front = speech_front_end()
+        net = EmbeddingNet(front.n_bins, hidden=2, layers=1, n_dims=2)
+        Model(front, net, {"purpose": "none"}).save(folder / "model.safetensors")
+        made["weights"] = Target(
+            load_model, (WeightsError,), ".safetensors", *tensors(folder / "model.safetensors")
+        )
+        sounds = [rng.normal(size=8_000).astype(np.float32) for _ in range(2)]
+        recipe = Recipe(n_steps=2, hidden=2, layers=1, n_dims=2)
+        save_run(new_run(SoundBank(sounds, ["a", "b"], front), recipe), folder / "run.safetensors")
+        made["checkpoint"] = Target(
+            load_run, (WeightsError,), ".safetensors", *tensors(folder / "run.safetensors")
+        )
+    table = b"path,source,split\na/1.wav,ann,train\nb/2.wav,ben,train\nc/3.wav,eve,dev\n"
+    made["list of sounds"] = Target(
+        lambda path: list_sounds(path, "train"), (TrainingError,), ".csv", [table], plain
+    )
+    config = b'tau = 0.8\nlam = 0.3\nn_clusters = 20\nsegmenter = "mupet"\npicture = "cut"\n'
+    made["settings"] = Target(
+        lambda path: read_settings({}, path), (ValueError,), ".toml", [config], plain
+    )
+    lines = [f"{k} = {json.dumps(v)}" for k, v in {"hidden": 8, "activation": "tanh"}.items()]
+    lines += ["curriculum = [[0.5, 50, 4], [1.0, 100, 2]]", "background_db = [0, 3.5]", "seed = 1"]
+    made["recipe"] = Target(
+        recipe_in, (TrainingError,), ".toml", ["\n".join(lines).encode()], plain
+    )
+    torch.set_num_threads(1)
+    return made

@@ -1,0 +1,45 @@
+"""A file from a stranger is used or refused, in one line; it does nothing else."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hostile import Target, targets
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+MADE = targets()
+LITTLE = st.binary(max_size=12) | st.sampled_from(
+    [b"\xff" * 8, b"\x00" * 8, b"-1", b"9" * 30, b"NaN", b"1e999", b"null", b"[]", b"{}", b'"',
+     b"../../x", b"\x00", b"\xed\xa0\x80", b"O", b"|O", b"<f8", b"(9999999999,)"]
+)  # fmt: skip
+EDIT = st.tuples(st.integers(0, 40), st.floats(0, 1), st.integers(0, 40), LITTLE)
+
+
+@pytest.mark.parametrize("name", list(MADE))
+def test_examples_are_taken(name, tmp_path):
+    target: Target = MADE[name]
+    assert target.check(target.edited([]), tmp_path) is None
+
+
+@pytest.mark.parametrize("name", list(MADE))
+@settings(
+    max_examples=150, deadline=None, derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(edits=st.lists(EDIT, min_size=1, max_size=4))
+def test_edited_files(name, edits):
+    target = MADE[name]
+    with tempfile.TemporaryDirectory() as folder:
+        target.check(target.edited(edits), Path(folder))
+
+
+@pytest.mark.parametrize("name", list(MADE))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(content=st.binary(max_size=200), keep=st.floats(0, 1))
+def test_any_bytes_and_cut_files(name, content, keep):
+    target = MADE[name]
+    whole = target.edited([])
+    with tempfile.TemporaryDirectory() as folder:
+        target.check(content, Path(folder))
+        target.check(whole[: int(keep * len(whole))] + content, Path(folder))
