@@ -35,7 +35,7 @@ test: $(VENV)/.dev
 	@echo "== notebooks"
 	$(RUN) LOKY_MAX_CPU_COUNT=1 $(BIN)/nbdev_test --n_workers 2 --timing
 	@echo "== tests"
-	$(RUN) $(BIN)/python -m pytest -rs
+	$(RUN) $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile
 
 site: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/site.py
