@@ -139,6 +139,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
     min_similarity: float | None = None  # outliers below it found new units; None: never
     max_memory_bytes: int | None = None  # for the Gram matrix; None: half of what is free
     device: str | None = None  # "cuda": self-expression on a graphics card
+    n_neighbours: int | None = None  # each call among so many like it; None: all, exact
 
     def vectors(self, calls: Calls | np.ndarray) -> np.ndarray:
         """Calls as unit rows (n, d); an array is taken as it is."""
@@ -158,6 +159,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
             self.method, self.n_clusters, self.normalise, self.random_state, lam=self.lam,
             gamma=self.gamma, n_nonzero=self.n_nonzero, n_jobs=self.n_jobs,
             max_memory_bytes=self.max_memory_bytes, device=self.device,
+            n_neighbours=self.n_neighbours,
         )  # fmt: skip
         with threadpool_limits(1 if self.method == "kmeans" else None):  # the order of its sums
             clusterer.fit(X[took_part])

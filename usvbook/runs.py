@@ -75,9 +75,12 @@ SETTINGS = {
     "min_similarity": Setting(float, UNITS, "outliers below found new units; none: never", "none"),
     "max_memory_bytes": Setting(int, UNITS, "for similarities; none: half of what is free", "none"),
     "device": Setting(str, UNITS, '"cuda": self-expression on a graphics card', "none"),
+    "n_neighbours": Setting(int, UNITS, "each call among so many like it; none: all", "none"),
     "random_state": Setting(int, UNITS, "seed", "0"),
 }
-NULLABLE = ("tau", "gamma", "min_similarity", "normalise", "max_memory_bytes", "device")
+NULLABLE = (
+    "tau", "gamma", "min_similarity", "normalise", "max_memory_bytes", "device", "n_neighbours"
+)  # fmt: skip
 
 # %% ../nbs/10a_runs.ipynb #4f68b082
 def read_toml(

@@ -155,6 +155,7 @@ class SparseSubspaceClustering(_SpectralClustering):
     gamma: float | None = None  # price per call: its largest cosine / gamma; replaces lam
     max_memory_bytes: int | None = None  # for the Gram matrix, see `self_expression`
     device: str | None = None  # of the solver: None, "cuda" or "cpu", see `self_expression`
+    n_neighbours: int | None = None  # calls that may express a call, see `self_expression`
 
     def _affinity(self, X: np.ndarray) -> sparse.csr_matrix:
         self.coef_ = self_expression(
@@ -168,6 +169,7 @@ class SparseSubspaceClustering(_SpectralClustering):
             gamma=self.gamma,
             max_memory_bytes=self.max_memory_bytes,
             device=self.device,
+            n_neighbours=self.n_neighbours,
         )
         return affinity(self.coef_, self.threshold)
 

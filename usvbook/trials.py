@@ -147,11 +147,12 @@ def coefficients(
     """Who expresses whom among the inliers (Eq. 1 to 3): from the path where it is known."""
     rows, inside = trials.once("rows", lambda: unit_rows(trials.X)), inliers(trials, choice.tau)
     path, t = trials.known("path"), trials.template
-    if path and choice.method == "lasso" and not t.gamma and choice.lam >= path.lam_min:
+    exact = not (t.gamma or t.n_neighbours)
+    if path and choice.method == "lasso" and exact and choice.lam >= path.lam_min:
         return expressed_among(path, rows, choice.lam, inside, t.n_jobs, trials.known("gram"))
     return self_expression(
         rows[inside], choice.lam, choice.method, t.n_nonzero, n_jobs=t.n_jobs, gamma=t.gamma,
-        max_memory_bytes=t.max_memory_bytes, device=t.device,
+        max_memory_bytes=t.max_memory_bytes, device=t.device, n_neighbours=t.n_neighbours,
     )  # fmt: skip
 
 
