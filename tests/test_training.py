@@ -167,3 +167,19 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
     kept = (tmp_path / "talkers.safetensors").read_bytes()
     talkers.main()  # nothing is left to do
     assert (tmp_path / "talkers.safetensors").read_bytes() == kept
+
+
+def test_script_for_mice_trains_measures_and_writes(tmp_path: Path, monkeypatch) -> None:
+    """Both runs that made the network for mice, with a few calls and steps."""
+    mice = script("mice")
+    calls, noise = mice.call_bank, mice.noise_bank
+    monkeypatch.setattr(mice, "call_bank", lambda n, k, *given: calls(2, 4, *given))
+    monkeypatch.setattr(mice, "noise_bank", lambda n, *given: noise(2, *given))
+    out = tmp_path / "mice.safetensors"
+    words = ["--steps", "10", "--hidden", "4", "--mixtures", "1", "--out", str(out)]
+    words += ["--checkpoints", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", ["mice.py", *words])
+    mice.main()
+    model = load_model(out)
+    assert model.card["steps"] == 6 and len(model.card["figures"]) == 4
+    assert model.net.config["hidden"] == 4 and model.front.hop_samples == 256

@@ -187,7 +187,7 @@ def card(seconds: float, table: pd.DataFrame) -> dict[str, Any]:
 
 def say(run: Run) -> None:
     """One line, ten times in a run."""
-    if run.step % (run.recipe.n_steps // 10) == 0:
+    if run.step % max(run.recipe.n_steps // 10, 1) == 0:
         score = np.mean([one["score"] for one in run.history[-10:]])
         print(f"step {run.step}, score {score:.3f}, {run.seconds:.0f} s", flush=True)
 
