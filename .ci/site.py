@@ -2,6 +2,7 @@
 
     python .ci/site.py            # what `make site` calls
     python .ci/site.py --slow     # also run the cells marked `#| slow`
+    python .ci/site.py --run 04_outliers 05_ssc    # all pages, but only these with results
 
 Committed notebooks hold no outputs, so a copy of the project is made in build/site and its
 notebooks are run there: every figure on the site is fresh, and the working tree stays as it is.
@@ -94,9 +95,10 @@ def run_notebook(path: Path, slow: bool = False, timeout_s: int = 900) -> str:
     return error
 
 
-def run_notebooks(folder: Path, slow: bool) -> list[str]:
-    """Run all notebooks below a folder, one per core at a time; returns the failed ones."""
+def run_notebooks(folder: Path, slow: bool, wanted: list[str]) -> list[str]:
+    """Run the notebooks below a folder, one per core at a time; returns the failed ones."""
     paths = sorted(p for p in folder.rglob("*.ipynb") if not p.name.startswith("_"))
+    paths = [path for path in paths if not wanted or path.stem in wanted]
 
     def timed(path: Path) -> tuple[str, float]:
         start = time.perf_counter()
@@ -259,10 +261,11 @@ def main() -> int:
     """Build the site; the exit code is 1 where a notebook failed or a page loads from elsewhere."""
     parser = argparse.ArgumentParser(description="Build the documentation site into _docs.")
     parser.add_argument("--slow", action="store_true", help="also run cells marked `#| slow`")
-    slow = parser.parse_args().slow
+    parser.add_argument("--run", nargs="+", default=[], help="only these notebooks; none: all")
+    args = parser.parse_args()
     copy_project(SCRATCH)
     print("Running the notebooks", flush=True)
-    failed = run_notebooks(SCRATCH / "nbs", slow)
+    failed = run_notebooks(SCRATCH / "nbs", args.slow, args.run)
     site = (render_with_quarto if shutil.which("quarto") else render_with_smalldocs)(SCRATCH)
     loads = other_hosts(site) if not shutil.which("quarto") else []
     for line in loads:

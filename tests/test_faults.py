@@ -191,26 +191,25 @@ def arm(place, stage, mark):
     setattr(module, name, deadly)
 
 
+STAGES = {
+    "usvbook.segmentation": "_segment_one",
+    "usvbook.preprocessing": "_pictures",
+    "usvbook.outliers": "_nearest_of",
+    "usvbook.self_expression": "_rows_of",
+}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_killed_workers(place, undisturbed, no_figures):
-    """A worker of a cluster is killed in each stage; the bytes are those of one machine."""
-    stages = {
-        "usvbook.segmentation": "_segment_one",
-        "usvbook.preprocessing": "_pictures",
-        "usvbook.outliers": "_nearest_of",
-        "usvbook.self_expression": "_rows_of",
-    }
+@pytest.mark.parametrize("module", STAGES)
+def test_killed_worker(place, undisturbed, no_figures, module):
+    """A worker of a cluster is killed in a stage; the bytes are those of one machine."""
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**options) as local, distributed.Client(local) as client:
-        for module, name in stages.items():
-            shutil.rmtree(place / "out", ignore_errors=True)
-            client.wait_for_workers(2, timeout=60)
-            client.run(arm, module, name, str(place / name))
-            usvbook("build", "in", "-o", "out", *OPTIONS, "--scheduler", local.scheduler_address)
-            assert (place / name).exists(), f"{name}: nobody was killed"
-            assert results(place / "out") == undisturbed, name
-            client.restart()
+    with distributed.LocalCluster(**options) as local:
+        with distributed.Client(local) as client:
+            client.run(arm, module, STAGES[module], str(place / "killed"))
+        usvbook("build", "in", "-o", "out", *OPTIONS, "--scheduler", local.scheduler_address)
+    assert (place / "killed").exists() and results(place / "out") == undisturbed
 
 
 # ------------------------------------------------------------------------------------------- disks
