@@ -262,6 +262,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the documentation site into _docs.")
     parser.add_argument("--slow", action="store_true", help="also run cells marked `#| slow`")
     parser.add_argument("--run", nargs="+", default=[], help="only these notebooks; none: all")
+    parser.add_argument("--out", type=Path, default=ROOT / "_docs", help="folder to write")
     args = parser.parse_args()
     copy_project(SCRATCH)
     print("Running the notebooks", flush=True)
@@ -270,7 +271,7 @@ def main() -> int:
     loads = other_hosts(site) if not shutil.which("quarto") else []
     for line in loads:
         print(f"loads from another host: {line}", file=sys.stderr)
-    docs = ROOT / "_docs"
+    docs = args.out
     shutil.rmtree(docs, ignore_errors=True)
     shutil.copytree(site, docs)
     pages = sum(1 for _ in docs.rglob("*.html"))

@@ -20,7 +20,7 @@ INCLUDED = ["usvbook", "json", "tomllib", "zipfile"]  # whose branches lead
 
 
 def edits_of(content: bytes) -> list[tuple[int, float, int, bytes]]:
-    """Edits that some bytes stand for: nine bytes each and what is put in."""
+    """Edits that some bytes stand for: six bytes each, and what is put in."""
     edits, k = [], 0
     while k + 6 <= len(content) and len(edits) < 12:
         which, place, n_out, n_in = (

@@ -9,7 +9,6 @@ import io
 import json
 import struct
 import tempfile
-import tomllib
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from usvbook.embedding_network import EmbeddingNet, Model, WeightsError, load_mo
 from usvbook.mixtures import Recipe, SoundBank, TrainingError, list_sounds
 from usvbook.recordings import Recording, RecordingError
 from usvbook.repertoire import Repertoire, RepertoireError
-from usvbook.runs import read_settings
+from usvbook.runs import read_settings, read_toml
 from usvbook.segmentation import MultitaperSegmenter
 from usvbook.separation_runs import read_recipe
 from usvbook.synthesis import synthesize
@@ -121,15 +120,6 @@ def read_and_use(path: Path) -> None:
     repertoire.predict(np.ones((1, repertoire.n_features_in_), np.float32))
 
 
-def recipe_in(path: Path) -> Recipe:
-    """A recipe from the settings in a TOML file."""
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        raise TrainingError("not TOML") from None
-    return read_recipe(settings)
-
-
 def targets() -> dict[str, Target]:
     """Every kind of file that comes from outside, with a valid example."""
     made: dict[str, Target] = {}
@@ -180,7 +170,11 @@ def targets() -> dict[str, Target]:
     lines = [f"{k} = {json.dumps(v)}" for k, v in {"hidden": 8, "activation": "tanh"}.items()]
     lines += ["curriculum = [[0.5, 50, 4], [1.0, 100, 2]]", "background_db = [0, 3.5]", "seed = 1"]
     made["recipe"] = Target(
-        recipe_in, (TrainingError,), ".toml", ["\n".join(lines).encode()], plain
+        lambda path: read_recipe(read_toml(path)),
+        (ValueError,),
+        ".toml",
+        ["\n".join(lines).encode()],
+        plain,
     )
     torch.set_num_threads(1)
     return made

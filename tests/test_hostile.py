@@ -1,8 +1,11 @@
 """A file from a stranger is used or refused, in one line; it does nothing else."""
 
+import io
+import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hostile import Target, targets
 from hypothesis import HealthCheck, given, settings
@@ -43,3 +46,28 @@ def test_any_bytes_and_cut_files(name, content, keep):
     with tempfile.TemporaryDirectory() as folder:
         target.check(content, Path(folder))
         target.check(whole[: int(keep * len(whole))] + content, Path(folder))
+
+
+def nested(name):
+    """A file of that kind, whose text is nested deeper than any reader goes."""
+    target, deep = MADE[name], "[" * 100_000
+    parts = list(target.parts)
+    if target.suffix == ".toml":
+        parts[0] = b"a = " + deep.encode()
+    elif target.suffix == ".npz":
+        head = next(i for i, part in enumerate(parts) if b"format" in part.replace(b"\0", b""))
+        entry = io.BytesIO()
+        np.save(entry, np.array(deep))
+        parts[head] = entry.getvalue()
+    else:
+        header = json.loads(parts[0])
+        header["__metadata__"] = dict.fromkeys(header["__metadata__"], deep)
+        parts[0] = json.dumps(header).encode()
+    return target.join(parts)
+
+
+@pytest.mark.parametrize(
+    "name", ["calls of a recording", "repertoire", "weights", "checkpoint", "settings", "recipe"]
+)
+def test_deep_nesting(name, tmp_path):
+    assert "recursion" in MADE[name].check(nested(name), tmp_path)

@@ -25,12 +25,13 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def site(one_browser):
+def site(one_browser, tmp_path_factory):
     """The built site; only where a browser is, since building takes minutes."""
-    build = [sys.executable, str(ROOT / ".ci" / "site.py"), "--run", *RUN]
+    out = tmp_path_factory.mktemp("site") / "docs"
+    build = [sys.executable, str(ROOT / ".ci" / "site.py"), "--out", str(out), "--run", *RUN]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return ROOT / "_docs"
+    return out
 
 
 @pytest.fixture(scope="module")

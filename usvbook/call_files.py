@@ -10,7 +10,6 @@ __all__ = ['FORMAT', 'VERSION', 'CallWriter', 'put_table', 'new_call_file', 'wri
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .calls import Calls
-from .files import in_one_move, read_entry
+from .files import DAMAGED, in_one_move, read_entry
 
 # %% ../nbs/01b_call_files.ipynb #a3452a58
 FORMAT, VERSION = "usvbook calls", 1
@@ -95,10 +94,6 @@ class CallFileError(ValueError):
     """A file of calls that cannot be used: which, why, and what to do."""
 
 
-def _get(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    return read_entry(archive, f"{name}.npy")
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """An archive; CallFileError, one line, for what is wrong with it or found wrong inside."""
@@ -107,7 +102,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError:
         raise CallFileError(f"{path}: no such file of calls; run the command again") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, TypeError) as error:
+    except (*DAMAGED, KeyError) as error:
         raise CallFileError(
             f"{path}: is damaged ({error}); delete it and run the command again"
         ) from None
@@ -127,13 +122,13 @@ class StoredPatches(Sequence):
         numbers = range(self.n)[i]  # from the end, or IndexError
         with _opened(self.path) as archive:
             if isinstance(numbers, int):
-                return _get(archive, f"patch_{numbers}")
-            return [_get(archive, f"patch_{k}") for k in numbers]
+                return read_entry(archive, f"patch_{numbers}")
+            return [read_entry(archive, f"patch_{k}") for k in numbers]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with _opened(self.path) as archive:
             for k in range(self.n):
-                yield _get(archive, f"patch_{k}")
+                yield read_entry(archive, f"patch_{k}")
 
 # %% ../nbs/01b_call_files.ipynb #90e56d39
 def read_calls(
@@ -141,10 +136,10 @@ def read_calls(
 ) -> Calls:  # with `StoredPatches`
     """The calls in a file; `CallFileError`, one line, where it is damaged or something else."""
     with _opened(path) as archive:
-        head = json.loads(str(_get(archive, "head")))
+        head = json.loads(str(read_entry(archive, "head")))
         if (head["format"], head["version"]) != (FORMAT, VERSION):
             raise ValueError("it is of another version")
-        columns = {name: _get(archive, f"column_{name}") for name in head["columns"]}
+        columns = {name: read_entry(archive, f"column_{name}") for name in head["columns"]}
         n = int(head["n_patches"])
         if any(column.shape != (n,) for column in columns.values()):
             raise ValueError("table and patches differ in length")

@@ -243,7 +243,7 @@ def active_bins(
         kept &= magnitude.amax(-3) > background.abs()
     return kept
 
-
+# %% ../nbs/11_deep_clustering.ipynb #9556460f
 def partition(
     sources: Tensor,  # (..., n_sources, frames, bins) complex
     rule: Rule | None = "any",  # which bins count, see `active_bins`; None: all of them

@@ -188,7 +188,7 @@ def read_tensors(
             return tensors, json.loads(metadata[FORMAT])
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such file; check the path") from None
-    except (SafetensorError, OSError, KeyError, UnicodeError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         fault = str(error).splitlines()[0][:100]
         raise WeightsError(
             f"{path}: is damaged or no file of weights ({fault}); get it again"

@@ -177,7 +177,7 @@ def ideal_separator(
 
     return ideal
 
-
+# %% ../nbs/12a_evaluation.ipynb #b373d1be
 def model_separators(
     model: Embedder,  # network and front end
     segment_frames: int = 100,  # of the oracle's segments

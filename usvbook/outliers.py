@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .workers import on_cluster, shared_out
+from .workers import shared_out
 
 # %% ../nbs/04_outliers.ipynb #342cf28a
 TIE = 1e-6  # similarities closer than this are equal, for rows in single precision
@@ -41,7 +41,7 @@ def _nearest_of(
     similarity = np.where(empty[rows], 0.0, np.clip(exact, -1.0, 1.0))
     return similarity, np.where(empty[rows], -1, best)
 
-
+# %% ../nbs/04_outliers.ipynb #9e0db7e9
 def max_similarity(
     X: np.ndarray,  # (n, d), one call a row, float32 or float64
     block_rows: int = 1024,  # rows of X X^T held at a time
@@ -66,9 +66,7 @@ def max_similarity(
     if (~empty).sum() < 2:
         return similarity, nearest
     parts = [np.arange(k, min(k + block_rows, len(X))) for k in range(0, len(X), block_rows)]
-    far = shared_out(_nearest_of, (X, inverse), parts) if on_cluster() else None
-    for k, rows in enumerate(parts):
-        found = far[k] if far else _nearest_of(X, inverse, rows)
+    for rows, found in zip(parts, shared_out(_nearest_of, (X, inverse), parts), strict=True):
         similarity[rows], nearest[rows] = found
     return similarity, nearest
 

@@ -238,7 +238,7 @@ def _pictures(
         return np.stack([cut_picture(patch, n_freqs, n_frames, absolute) for patch in patches])
     return np.stack([frequency_picture(patch, n_freqs, n_frames) for patch in patches])
 
-
+# %% ../nbs/03_preprocessing.ipynb #c7d41151
 def call_pictures(
     calls: Any,  # `Calls`, or anything with `.patches`; a list of 2-D arrays; or a 3-D stack
     picture: str = "cut",  # one of `PICTURES`

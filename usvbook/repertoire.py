@@ -11,7 +11,6 @@ __all__ = ['METHODS', 'SEGMENTERS', 'FORMAT', 'VERSION', 'ARRAYS', 'GRAPHS', 'ma
 import json
 import warnings
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from .assignment import assign, centroids, found_units, order_by_size
-from .files import in_one_move, read_entry
+from .files import DAMAGED, in_one_move, read_entry
 from .metrics import quality, seed_stability
 from .mupet import MupetSegmenter
 from .outliers import max_similarity, split_outliers
@@ -343,15 +342,15 @@ def load_repertoire(
     path: str | Path,
 ) -> Repertoire:
     """Read a repertoire that `save_repertoire` wrote; RepertoireError where it is anything else."""
-    path, damaged = Path(path), (ValueError, TypeError, AttributeError, EOFError)
+    path = Path(path)
     try:
         with open(path, "rb") as raw:
             if raw.read(2) != b"PK":  # as every archive of arrays begins
                 raise KeyError("head")
             raw.seek(0)
             with zipfile.ZipFile(raw) as archive:
-                names = [name for name in archive.namelist() if name.endswith(".npy")]
-                arrays = {name.removesuffix(".npy"): read_entry(archive, name) for name in names}
+                names = [name.removesuffix(".npy") for name in archive.namelist()]
+                arrays = {name: read_entry(archive, name) for name in names}
             return read_repertoire(arrays)
     except FileNotFoundError:
         fault = "no such file; check the path"
@@ -361,6 +360,6 @@ def load_repertoire(
         fault = str(error)
     except KeyError:
         fault = "is not a repertoire of usvbook; name the repertoire.npz of a results folder"
-    except (*damaged, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGED, AttributeError) as error:
         fault = f"is damaged or not a repertoire ({error}); build it again, or use a copy"
     raise RepertoireError(f"{path}: {fault}")

@@ -167,7 +167,7 @@ def _in_blocks(p: _Problem, max_memory_bytes: int, n_jobs: int | None) -> list[t
     return answers
 
 # %% ../nbs/04c_self_expression.ipynb #481f731d
-WORKER_BYTES = 2**28  # memory of a block on a worker, beside the calls
+WORKER_BYTES = 2**28  # memory of a block on a worker, unless it is given
 
 
 def _rows_of(rest: tuple, X: np.ndarray, price: np.ndarray, rows: np.ndarray) -> list[tuple]:
@@ -176,10 +176,10 @@ def _rows_of(rest: tuple, X: np.ndarray, price: np.ndarray, rows: np.ndarray) ->
     return _block(_Problem(X, price, *rest), rows, room, 1)
 
 
-def _on_workers(p: _Problem) -> list[tuple]:
+def _on_workers(p: _Problem, max_memory_bytes: int = WORKER_BYTES) -> list[tuple]:
     "Answers for all calls, from the workers of the cluster."
     n, d = p.X.shape
-    size = min(-(-n // (4 * joblib.effective_n_jobs(-1))), WORKER_BYTES // (4 * (n + d)))
+    size = min(-(-n // (4 * joblib.effective_n_jobs(-1))), max_memory_bytes // (4 * (n + d)))
     parts = np.array_split(np.arange(n), -(-n // max(size, 1)))
     done = shared_out(partial(_rows_of, p[2:]), (p.X, p.price), parts)
     return [answer for part in done for answer in part]
@@ -200,12 +200,14 @@ def nearest_neighbours(
     if n_neighbours < 1:
         raise ValueError(f"n_neighbours={n_neighbours!r} must be 1 or above")
     n = len(X)
+    if n < 2:
+        return np.empty((n, 0), np.int64)
     seen = X[np.unique(np.linspace(0, n - 1, 20_000).astype(int))]
     pca = PCA(min(n_components, *seen.shape), svd_solver="randomized", random_state=0).fit(seen)
     search = NearestNeighbors(n_neighbors=min(n_neighbours, n - 1), algorithm="brute")
     return search.fit(pca.transform(X)).kneighbors(return_distance=False)
 
-
+# %% ../nbs/04c_self_expression.ipynb #2135858b
 def _among(rest: tuple, X: np.ndarray, price: np.ndarray, near: np.ndarray, rows: Any) -> list:
     "Answers for the calls `rows`, each from its neighbours alone."
     p, answers = _Problem(X, price, *rest), []
@@ -223,12 +225,8 @@ def _among_neighbours(p: _Problem, n_neighbours: int, n_jobs: int | None) -> lis
     "Answers for all calls, each from its neighbours alone, on threads or on a cluster."
     near = nearest_neighbours(p.X, n_neighbours)
     parts = [np.arange(k, min(k + 256, len(p.X))) for k in range(0, len(p.X), 256)]
-    work, shared = partial(_among, p[2:]), (p.X, p.price, near)
-    if on_cluster():
-        done = shared_out(work, shared, parts)
-    else:
-        with threadpool_limits(1, user_api="blas"):
-            done = _on_threads(lambda rows: work(*shared, rows), parts, n_jobs, chunk=1)
+    with threadpool_limits(1, user_api="blas"):  # the matrices are small
+        done = shared_out(partial(_among, p[2:]), (p.X, p.price, near), parts, n_jobs)
     return [answer for part in done for answer in part]
 
 # %% ../nbs/04c_self_expression.ipynb #89e84548
@@ -254,11 +252,7 @@ def call_prices(
         raise ValueError(f"gamma={gamma!r} must be above 1; at 1 no call gets a coefficient")
     X = as_rows(X, centre)
     parts = [np.arange(k, min(k + block_rows, len(X))) for k in range(0, len(X), block_rows)]
-    if on_cluster():
-        found = shared_out(_largest_products, (X,), parts)
-    else:
-        found = [_largest_products(X, rows) for rows in parts]
-    products = np.concatenate([np.empty(0), *found])
+    products = np.concatenate([np.empty(0), *shared_out(_largest_products, (X,), parts)])
     return np.where(products > 0, products / gamma, 1.0)
 
 # %% ../nbs/04c_self_expression.ipynb #03454674
@@ -289,6 +283,8 @@ def self_expression(
     p = _problem(X, lam, method, n_nonzero, l2)
     if n == 0:
         return sparse.csr_matrix((0, 0))
+    if device is not None and n_neighbours is not None:
+        raise ValueError("device and n_neighbours cannot be used together; leave one of them out")
     if device is not None:
         from usvbook.batched_solver import batched_expression
 
@@ -298,7 +294,7 @@ def self_expression(
         if n_neighbours is not None:
             answers = _among_neighbours(p, n_neighbours, n_jobs)
         elif on_cluster():
-            answers = _on_workers(p)
+            answers = _on_workers(p, max_memory_bytes or WORKER_BYTES)
         elif 4 * n * n <= budget:
             answers = _whole(p, n_jobs, gram(X))
         else:

@@ -280,14 +280,10 @@ def train_network(
     recipe, device = read_recipe(settings or {}), check_device(device)
     listed = list_sounds(sounds, split)
     front = front_end_for(listed)
-    bank = SoundBank.read(listed, front, device)
-    noise = (
-        None
-        if background is None
-        else SoundBank.read(
-            pd.DataFrame({"path": [str(background)], "source": ["noise"]}), front, device, n_least=1
-        )
-    )
+    bank, noise = SoundBank.read(listed, front, device), None
+    if background is not None:
+        one = pd.DataFrame({"path": [str(background)], "source": ["noise"]})
+        noise = SoundBank.read(one, front, device, n_least=1)
     run = train(bank, recipe, checkpoint, noise, None, time_limit_s, progress=progress)
     trained_model(run, data=repr(bank)).save(out)
     if run.step == recipe.n_steps:

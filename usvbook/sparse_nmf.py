@@ -121,7 +121,7 @@ def model_masks(
     shares = (shares / shares.amax(0)) ** power
     return shares / shares.sum(0)
 
-
+# %% ../nbs/12b_sparse_nmf.ipynb #6663a26a
 def speaker_spectra(
     bank: SoundBank,  # sounds of single sources
     until: float = 0.6,  # share of each sound from which is learned

@@ -408,7 +408,7 @@ def _polish(X, i, S, y, near, lam, l2, tol):
             return T, z, done
         S, y = _join(S, y, extra[:found])
 
-
+# %% ../nbs/04a_sparse_solver.ipynb #fa2a445b
 @_kernel
 def _margin(y, scale):
     "What single precision may get wrong in a slope; `scale`: the largest squared row length."

@@ -79,7 +79,7 @@ def _step(M: sparse.csr_matrix, V: np.ndarray, U: np.ndarray, a: float, b: float
     real = V.dtype.type
     _add_product(M.indptr, M.indices, M.data, V, U, real(a), real(b), real(c))
 
-
+# %% ../nbs/04e_spectral.ipynb #64bbb354
 def _amplify(
     M: sparse.csr_matrix,  # (n, n) symmetric, eigenvalues in [-1, 1]
     V: np.ndarray,  # (n, m) a block of vectors, overwritten

@@ -59,7 +59,7 @@ def heard_bins(
     n = max(1, int(heard.sum(-1).max()))
     return heard.int().argsort(dim=-1, descending=True, stable=True)[:, :n]
 
-
+# %% ../nbs/11c_training.ipynb #a7fb591a
 def batch_loss(
     net: nn.Module,  # network
     batch: Batch,  # features and labels
@@ -350,7 +350,7 @@ def _progress_bar(run: Run) -> Any:
 
     return tqdm(total=run.recipe.n_steps, initial=run.step, unit="step")
 
-
+# %% ../nbs/11c_training.ipynb #630c0a7f
 def trained_model(
     run: Run,  # run at any step
     **card: Any,  # what else is known: data, figures, limits

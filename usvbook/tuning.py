@@ -265,7 +265,7 @@ def sound_element(calls: Calls, i: int, slow: float) -> str:
     name = f"call {i}, {slow:g} times slower"
     return f'<audio controls aria-label="{name}" src="data:audio/wav;base64,{code}"></audio>'
 
-
+# %% ../nbs/10_tuning.ipynb #a07b2ad4
 def listen_table(trials: Trials, choice: Choice, unit: int, slow: float = 20.0) -> str:
     """Examples of a unit with their players, HTML; without recordings there is nothing to hear."""
     if trials.calls is None:

@@ -24,10 +24,15 @@ def shared_out(
     function: Callable,  # of the shared arrays and one part; a function of a module
     shared: tuple[Any, ...],  # arrays that every part needs; sent to each worker once
     parts: Iterable[Any],  # small: numbers of rows, say
+    n_jobs: int | None = 1,  # threads, where there is no cluster
 ) -> list[Any]:  # results in the order of the parts
-    """`function(*shared, part)` of each part, on the workers of the cluster."""
-    with joblib.parallel_config(backend="dask", scatter=list(shared)):
-        return joblib.Parallel()(joblib.delayed(function)(*shared, part) for part in parts)
+    """`function(*shared, part)` of each part: on the workers of the cluster, else on threads."""
+    if on_cluster():
+        where: dict[str, Any] = {"backend": "dask", "scatter": list(shared)}
+    else:
+        where = {"backend": "threading"}
+    with joblib.parallel_config(**where):
+        return joblib.Parallel(n_jobs)(joblib.delayed(function)(*shared, part) for part in parts)
 
 # %% ../nbs/00b_workers.ipynb #308089e2
 def _identity() -> tuple[str, str]:
@@ -60,7 +65,7 @@ def check_workers(
                     "stop it and start it again so that they are alike"
                 )
 
-
+# %% ../nbs/00b_workers.ipynb #c99ef95a
 @contextmanager
 def cluster(
     address: str,  # of the scheduler, such as tcp://10.0.0.1:8786
@@ -68,7 +73,7 @@ def cluster(
     """Hand the work of joblib to a Dask cluster.
 
     OSError, one line, if nothing answers there, if the workers do not fit, or if one part of the
-    work has ended several workers; ValueError for an address that is none.
+    work has ended several workers.
     """
     try:
         from distributed import Client, KilledWorker
