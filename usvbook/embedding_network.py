@@ -186,6 +186,8 @@ def read_tensors(
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
             return tensors, json.loads(metadata[FORMAT])
+    except WeightsError:  # said above, and a ValueError itself
+        raise
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such file; check the path") from None
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
