@@ -35,7 +35,8 @@ test: $(VENV)/.dev
 	@echo "== notebooks"
 	$(RUN) LOKY_MAX_CPU_COUNT=1 $(BIN)/nbdev_test --n_workers 2 --timing
 	@echo "== tests"
-	$(RUN) $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(RUN) $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder
 
 site: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/site.py

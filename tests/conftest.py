@@ -14,6 +14,11 @@ from usvbook.synthesis import draw_animal, synthesize
 
 RATE = 250_000
 CLASSES = [{"up": 1, "flat": 1}, {"chevron": 1, "down": 1}]  # what each of two animals sings
+LONGEST = ("test_site.py", "test_browser.py")  # minutes; begun first, so that nobody waits for them
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def run_command(*words):
