@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,16 @@ import torch
 
 from usvbook.deep_clustering import hum, speech_front_end
 from usvbook.embedding_network import load_model
-from usvbook.mixtures import Recipe, SoundBank, draw_mixtures
-from usvbook.training import load_run, train, trained_model
+from usvbook.mixtures import Recipe, SoundBank, draw_mixtures, make_batch
+from usvbook.training import (
+    batch_loss,
+    load_run,
+    new_run,
+    noise_generator,
+    train,
+    train_step,
+    trained_model,
+)
 
 RECIPE = Recipe(
     n_steps=60, hidden=8, n_dims=4, curriculum=((0.5, 40, 3), (1.0, 80, 2)), input_noise_sd=0.2
@@ -92,6 +101,58 @@ def test_thread_count_changes_nothing(uninterrupted) -> None:
         assert same_weights(train(bank(), RECIPE), uninterrupted)
     finally:
         torch.set_num_threads(threads)
+
+
+PROCESSES = """
+import sys
+
+import lightning
+from test_training import RECIPE, bank
+from usvbook.training import begin_or_resume, lightning_module, save_run
+
+sounds, last, path = bank(), int(sys.argv[1]), sys.argv[2]
+run = begin_or_resume(sounds, RECIPE, path)
+options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+trainer = lightning.Trainer(
+    devices=2, accelerator="cpu", strategy="ddp", max_epochs=1, max_steps=last, **options
+)
+trainer.fit(lightning_module(run, sounds, checkpoint=path))
+save_run(run, f"{path}.{trainer.global_rank}")
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("lightning"), reason="needs lightning")
+def test_two_processes(tmp_path: Path) -> None:
+    """Each step goes down the mean gradient of both, also where the run is resumed."""
+    script, here = tmp_path / "script.py", str(Path(__file__).parent)
+    script.write_text(PROCESSES)
+
+    def steps(n: int, name: str):
+        subprocess.run(
+            [sys.executable, "-W", "ignore", str(script), str(n), str(tmp_path / name)],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": here},
+            check=True,
+        )
+        return load_run(tmp_path / name)
+
+    assert steps(4, "run").step == 4 and steps(5, "run").step == 9
+    ranks = [load_run(tmp_path / f"run.{rank}") for rank in (0, 1)]
+    assert same_weights(*ranks) and ranks[0].history != ranks[1].history  # of other mixtures
+
+    sounds, plain = bank(), new_run(bank(), RECIPE)
+    for step in range(9):
+
+        def both(loss, step=step):
+            for seed in (RECIPE.seed, RECIPE.seed + 1):
+                own = replace(RECIPE, seed=seed)
+                batch = make_batch(draw_mixtures(sounds, own, step), plain.front, own)
+                noise = noise_generator(own, step, "cpu")
+                (batch_loss(plain.net, batch, own, noise).loss / 2).backward()
+
+        batch = make_batch(draw_mixtures(sounds, RECIPE, step), plain.front, RECIPE)
+        train_step(plain.net, plain.optimizer, batch, RECIPE, step, both)
+    for a, b in zip(plain.net.parameters(), ranks[0].net.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("moment", ["write", "flush"])

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['StepLoss', 'heard_bins', 'batch_loss', 'noise_generator', 'noisy_weights', 'make_optimizer', 'StepResult',
-           'train_step', 'Run', 'new_run', 'save_run', 'load_run', 'hold_interrupts', 'check_same_run', 'train',
-           'trained_model', 'plot_history', 'lightning_module']
+           'train_step', 'Run', 'new_run', 'save_run', 'load_run', 'hold_interrupts', 'check_same_run',
+           'begin_or_resume', 'train', 'trained_model', 'plot_history', 'lightning_module']
 
 # %% ../nbs/11c_training.ipynb #84b36f44
 import math
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,7 +125,7 @@ class StepResult(NamedTuple):
     loss: float
     score: float
     gradient_norm: float
-    skipped: bool  # nothing was changed, because something was not finite
+    skipped: bool  # nothing was changed, because the gradient was not finite
 
 
 def train_step(
@@ -134,6 +134,7 @@ def train_step(
     batch: Batch,  # features and labels
     recipe: Recipe,  # settings
     step: int,  # number of the step: learning rate and noise
+    backward: Callable[[Tensor], Any] = Tensor.backward,  # of the loss
 ) -> StepResult:
     "One step downhill."
     for group in optimizer.param_groups:
@@ -142,14 +143,13 @@ def train_step(
     optimizer.zero_grad()
     with noisy_weights(net, recipe.weight_noise_sd, noise):
         loss, score = batch_loss(net, batch, recipe, noise)
-        loss.backward()
+        backward(loss)
     clip = math.inf if recipe.clip is None else recipe.clip
     norm = float(nn.utils.clip_grad_norm_(net.parameters(), clip))
-    value = float(loss.detach())
-    skipped = not (math.isfinite(norm) and math.isfinite(value))
+    skipped = not math.isfinite(norm)
     if not skipped:
         optimizer.step()
-    return StepResult(value, float(score), norm, skipped)
+    return StepResult(float(loss.detach()), float(score), norm, skipped)
 
 # %% ../nbs/11c_training.ipynb #2fdfead2
 @dataclass
@@ -247,7 +247,7 @@ def hold_interrupts() -> Iterator[list[int]]:
         for name, handler in zip(names, before, strict=True):
             signal.signal(name, handler)
 
-
+# %% ../nbs/11c_training.ipynb #75b16376
 def check_same_run(run: Run, recipe: Recipe, fingerprint: int, path: Path) -> None:
     "Raise `TrainingError` if a checkpoint belongs to another recipe or other sounds."
     names = [
@@ -260,6 +260,23 @@ def check_same_run(run: Run, recipe: Recipe, fingerprint: int, path: Path) -> No
     else:
         return
     raise TrainingError(f"{path}: {differs}; go on with the same, or name another checkpoint")
+
+
+def begin_or_resume(
+    bank: SoundBank,  # sounds
+    recipe: Recipe,  # settings
+    checkpoint: str | Path | None = None,  # file with a run; None, or if there is none: a new run
+    background: SoundBank | None = None,  # stretches of noise
+    start: Model | None = None,  # begin a new run with its weights
+) -> Run:
+    "The run in a checkpoint, or a new one. `TrainingError` if it is another run."
+    path = None if checkpoint is None else Path(checkpoint).expanduser()
+    if path is None or not path.exists():
+        return new_run(bank, recipe, background, start)
+    run = load_run(path, bank.samples.device)
+    marks = bank.fingerprint ^ (background.fingerprint if background else 0)
+    check_same_run(run, recipe, marks, path)
+    return run
 
 # %% ../nbs/11c_training.ipynb #a4c009af
 def train(
@@ -279,14 +296,8 @@ def train(
     the same checkpoint it goes on as if nothing had happened, on the CPU bit for bit. Raises
     `TrainingError` if the checkpoint is of another run, or if no step can be made.
     """
-    recipe = recipe or Recipe()
     path = None if checkpoint is None else Path(checkpoint).expanduser()
-    if path is not None and path.exists():
-        run = load_run(path, bank.samples.device)
-        marks = bank.fingerprint ^ (background.fingerprint if background else 0)
-        check_same_run(run, recipe, marks, path)
-    else:
-        run = new_run(bank, recipe, background, start)
+    run = begin_or_resume(bank, recipe := recipe or Recipe(), path, background, start)
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     limit = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
     bar = _progress_bar(run) if progress else None
@@ -378,46 +389,53 @@ def plot_history(
 
 # %% ../nbs/11c_training.ipynb #665b02f3
 def lightning_module(
-    run: Run,  # a new run, or one that was loaded; it is trained in place
+    run: Run,  # of `begin_or_resume`; it is trained in place
     bank: SoundBank,  # sounds
     background: SoundBank | None = None,  # stretches of noise
-) -> Any:  # `lightning.LightningModule`; call `Trainer(max_steps=...).fit(module)`
+    checkpoint: str | Path | None = None,  # file that the first process writes; None: none
+    checkpoint_s: float = 60.0,  # time between checkpoints
+) -> Any:  # `lightning.LightningModule`; call `Trainer(max_epochs=1).fit(module)`
     "The run as a Lightning module. Raises `TrainingError` if Lightning is not installed."
     try:
         from lightning import LightningModule
     except ImportError:
-        raise TrainingError("Lightning is not installed; pip install lightning") from None
+        raise TrainingError("no Lightning here; pip install 'usvbook[training]'") from None
 
     class DeepClustering(LightningModule):
-        "`batch_loss` on mixtures drawn by the number of the step."
+        "`train_step` on the mixtures of the run's next step; each process has a seed of its own."
 
         def __init__(self) -> None:
             super().__init__()
-            self.net = run.net
+            self.automatic_optimization, self.net = False, run.net
+            self.saved = time.monotonic()
 
         def train_dataloader(self) -> Any:
-            numbers: Any = range(run.recipe.n_steps)
-            return torch.utils.data.DataLoader(numbers, batch_size=None)
+            steps: Any = range(run.recipe.n_steps * self.trainer.world_size)
+            return torch.utils.data.DataLoader(steps, batch_size=None)
 
-        def training_step(self, _: Any, index: int) -> Any:
-            bank.samples = bank.samples.to(self.device)
-            if background is not None:
-                background.samples = background.samples.to(self.device)
-            number = self.global_step * self.trainer.world_size + self.global_rank
-            mixtures = draw_mixtures(bank, run.recipe, number, background)
-            noise = noise_generator(run.recipe, number, self.device)
-            batch = make_batch(mixtures, run.front, run.recipe)
-            loss, score = batch_loss(self.net, batch, run.recipe, noise)
-            self.log_dict({"loss": loss, "score": score}, prog_bar=True)
-            run.step = self.global_step + 1
-            run.skipped += not bool(torch.isfinite(loss))
-            return loss if torch.isfinite(loss) else None
+        def training_step(self, *_: Any) -> None:
+            began = time.monotonic()
+            own = replace(run.recipe, seed=run.recipe.seed + self.global_rank)
+            for sounds in (bank, background):
+                if sounds is not None:
+                    sounds.samples = sounds.samples.to(self.device)
+            batch = make_batch(draw_mixtures(bank, own, run.step, background), run.front, own)
+            optimizer: Any = self.optimizers()
+            result = train_step(self.net, optimizer, batch, own, run.step, self.manual_backward)
+            run.step, run.skipped = run.step + 1, run.skipped + result.skipped
+            run.seconds += time.monotonic() - began
+            _note(run, result, max(1, run.recipe.n_steps // 100))
+            self.log_dict({"loss": result.loss, "score": result.score}, prog_bar=True)
+            self.trainer.should_stop = run.step == run.recipe.n_steps
+            if time.monotonic() - self.saved > checkpoint_s:
+                self.on_train_end()
+
+        def on_train_end(self) -> None:
+            if checkpoint is not None and self.trainer.is_global_zero:
+                save_run(run, checkpoint)
+            self.saved = time.monotonic()
 
         def configure_optimizers(self) -> Any:
-            optimizer = make_optimizer(self.net, run.recipe)
-            rate = torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: run.recipe.rate(step) / run.recipe.learning_rate
-            )
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+            return run.optimizer
 
     return DeepClustering()
