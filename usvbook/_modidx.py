@@ -849,5 +849,6 @@ d = { 'settings': { 'branch': 'main',
             'usvbook.workers': { 'usvbook.workers._identity': ('workers.html#_identity', 'usvbook/workers.py'),
                                  'usvbook.workers.check_workers': ('workers.html#check_workers', 'usvbook/workers.py'),
                                  'usvbook.workers.cluster': ('workers.html#cluster', 'usvbook/workers.py'),
+                                 'usvbook.workers.keep_freed_memory': ('workers.html#keep_freed_memory', 'usvbook/workers.py'),
                                  'usvbook.workers.on_cluster': ('workers.html#on_cluster', 'usvbook/workers.py'),
                                  'usvbook.workers.shared_out': ('workers.html#shared_out', 'usvbook/workers.py')}}}
