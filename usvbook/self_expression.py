@@ -190,7 +190,7 @@ def nearest_neighbours(
     n_neighbours: int,  # k, neighbours of each call
     n_components: int = 128,  # principal components in which they are looked for
 ) -> np.ndarray:  # (n, min(k, n - 1)) int64: calls by rising distance
-    """The calls most like each call, found among principal components (of 20,000 calls at most).
+    """The calls most like each call, found among principal components (of 5,000 calls at most).
 
     Raises `ValueError` for k below 1.
     """
@@ -202,7 +202,7 @@ def nearest_neighbours(
     n = len(X)
     if n < 2:
         return np.empty((n, 0), np.int64)
-    seen = X[np.unique(np.linspace(0, n - 1, 20_000).astype(int))]
+    seen = X[np.unique(np.linspace(0, n - 1, 5_000).astype(int))]
     pca = PCA(min(n_components, *seen.shape), svd_solver="randomized", random_state=0).fit(seen)
     search = NearestNeighbors(n_neighbors=min(n_neighbours, n - 1), algorithm="brute")
     return search.fit(pca.transform(X)).kneighbors(return_distance=False)
