@@ -4,11 +4,11 @@
     python benchmarks/scaling.py --n 1000 2000 --workers 1 2
 
 Two tables. The first is of this machine with all its processors: each stage at each number of
-calls, each number of calls in a process of its own. Detection and pictures (rooms 02 and 03) get synthetic
+calls, which has a process of its own. Detection and pictures (rooms 02 and 03) get synthetic
 recordings at 250 kHz with 60 calls a minute, a tenth as many calls; the other stages get simulated
 pictures (100 shapes). Memory is what a stage adds to the process at its peak; the gaps are relative
-duality gaps of 200 calls, judged against all others (`certificate`). The second table is of
-Dask clusters within this machine, each worker a process with one thread, beside no cluster and one
+duality gaps of 200 calls, judged against all others (`certificate`). The second table is of Dask
+clusters within this machine, each worker a process with one thread, beside no cluster and one
 thread; `sent_mb` is what the loopback interface carried meanwhile, so nothing else should run, and
 `worker_mb` the most memory that one worker held at the end of a stage. With `--csv` both are also
 written to one file, from which `tutorials/scaling` draws its figures.
