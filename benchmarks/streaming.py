@@ -50,14 +50,16 @@ def write_recordings(short: Path, long: Path, minutes: int) -> None:
 
 
 def peak_mb() -> float:
-    """Most memory that this process has held."""
-    try:
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    except ImportError:  # Windows
+    """Most memory that this program has held; `ru_maxrss` would hold that of its parent too."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: bytes
 
 
 def work(job: str, path: Path) -> int:
