@@ -14,7 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 pytestmark = pytest.mark.browser
 
 
-def wait(browser, ready, seconds=90):
+def wait(browser, ready, seconds=240):
     return WebDriverWait(browser, seconds, 0.05).until(ready)
 
 
@@ -50,7 +50,7 @@ def test_every_slider_by_keyboard(browser, built, tmp_path):
     file = tmp_path / "tuned.toml"
     with page(built, "-o", file, seconds=400) as (address, _):
         browser.get(address)
-        wait(browser, lambda b: picture(b, "Mean pictures"), 120)
+        wait(browser, lambda b: picture(b, "Mean pictures"))
         settle(browser)
         handles = browser.find_elements(By.CSS_SELECTOR, ".usvbook .noUi-handle")
         assert len(handles) == 3 and readouts(browser) == ["0.80", "0.30", "4"]
