@@ -1,6 +1,6 @@
 """Run the benchmarks and keep what they print in `benchmarks/results`, for the page that shows it.
 
-    python benchmarks/record.py                    all of them: an hour on two cores
+    python benchmarks/record.py                    all of them: two hours on two cores
     python benchmarks/record.py growth spectral    these
 
 Each file begins with the command and the machine. A benchmark that fails keeps its old file. Those
@@ -28,6 +28,7 @@ COMMANDS = {
     "repertoire": "repertoire.py --n 9000 --k 40",
     "tuning": "tuning.py",
     "growth": "growth.py --csv nbs/growth.csv",
+    "scaling": "scaling.py --csv nbs/tutorials/scaling.csv",
     "deep_clustering": "deep_clustering.py",
     "separation": "separation.py",
 }

@@ -11,14 +11,13 @@ duality gaps of 200 calls, judged against all others (`certificate`). The second
 clusters within this machine, each worker a process with one thread, beside no cluster and one
 thread; `sent_mb` is what the loopback interface carried meanwhile, so nothing else should run, and
 `worker_mb` the most memory that one worker held at the end of a stage. With `--csv` both are also
-written to one file, from which `tutorials/scaling` draws its figures.
+written to one file, from which `tutorials/scaling` draws its figures. The whole takes half an hour.
 """
 
 import argparse
 import contextlib
 import ctypes
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,8 +28,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
-import soundfile
 from growth import Peak
+from streaming import write_recording
 from threadpoolctl import threadpool_limits
 
 from usvbook.metrics import quality
@@ -42,30 +41,18 @@ from usvbook.self_expression import certificate, self_expression
 from usvbook.simulated_pictures import simulated_pictures
 from usvbook.spectral import spectral_embedding, spectral_labels
 from usvbook.ssc import affinity
-from usvbook.synthesis import synthesize
 from usvbook.work_area import KeptSegmenter
 
 K = 40  # units
 NEAR = 60  # neighbours in the approximate mode
 BUDGET = 60 * 10**6  # bytes for the Gram matrix in the mode that works in blocks
-RATE = 250_000
-
-
-def write_recording(path: Path, minutes: int, seed: int) -> Path:
-    """A synthetic recording with 60 calls a minute."""
-    with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
-        for minute in range(minutes):
-            x, _ = synthesize(60, 60, RATE, snr_db=20, random_state=1000 * seed + minute)
-            file.write(0.5 * x / abs(x).max())
-    return path
+PER_MINUTE = 60  # calls in the recordings
 
 
 def measured(n: int, stage: str, work: Callable) -> tuple[dict, object]:
     """What a stage took, as a row of the table, and its result."""
     with contextlib.suppress(OSError):  # elsewhere than on Linux, memory may seem too little
-        ctypes.CDLL("libc.so.6").malloc_trim(
-            0
-        )  # what is free goes back, and counts when used again
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free goes back, and counts when used
     with Peak() as peak:
         cpu, wall = time.process_time(), time.perf_counter()
         result = work()
@@ -91,11 +78,13 @@ def stages(n: int) -> list[dict]:
 
     minutes = max(n // 600, 1)
     with tempfile.TemporaryDirectory() as name:
-        path, area = write_recording(Path(name) / "a.wav", minutes, 0), Path(name) / "work"
+        path, area = write_recording(Path(name) / "a.wav", minutes, PER_MINUTE), Path(name) / "work"
         area.mkdir()
         segmenter = KeptSegmenter(MultitaperSegmenter(), area)
-        calls = take("02 calls", lambda: segment_recordings(path, segmenter).calls, 60 * minutes)
-        take("03 pictures", lambda: CallImages().transform(calls), 60 * minutes)
+        calls = take(
+            "02 calls", lambda: segment_recordings(path, segmenter).calls, PER_MINUTE * minutes
+        )
+        take("03 pictures", lambda: CallImages().transform(calls), PER_MINUTE * minutes)
     X = simulated_pictures(n, 100)[0]
     self_expression(X[:64], n_neighbours=8)  # compile or load
     self_expression(X[:64])
@@ -127,8 +116,6 @@ def workers(count: int) -> Iterator[Callable[[], float]]:
 
     from usvbook.workers import cluster
 
-    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    os.environ |= one  # what the workers inherit
     local = LocalCluster(
         n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0
     )
@@ -142,7 +129,8 @@ def on_workers(n: int, count: int) -> list[dict]:
     """The stages that a cluster shares, with so many workers (0: none)."""
     X, rows = simulated_pictures(n, 100)[0], []
     with tempfile.TemporaryDirectory() as name, workers(count) as memory_mb:
-        minutes = [write_recording(Path(name) / f"{k}.wav", 1, k) for k in range(max(n // 600, 1))]
+        files = [Path(name) / f"{k}.wav" for k in range(max(n // 600, 1))]
+        minutes = [write_recording(file, 1, PER_MINUTE, k) for k, file in enumerate(files)]
 
         def take(stage: str, work: Callable, n: int = n) -> None:
             before = psutil.net_io_counters(pernic=True)["lo"].bytes_sent
@@ -158,7 +146,7 @@ def on_workers(n: int, count: int) -> list[dict]:
         area = Path(name) / "work"
         area.mkdir()
         segmenter = KeptSegmenter(MultitaperSegmenter(), area)
-        take("02 calls", lambda: segment_recordings(minutes, segmenter), 60 * len(minutes))
+        take("02 calls", lambda: segment_recordings(minutes, segmenter), PER_MINUTE * len(minutes))
         take("04 outlier split", lambda: max_similarity(X))
         take("04c exact", lambda: self_expression(X, max_memory_bytes=4 * n * n))
         take("04c neighbours", lambda: self_expression(X, n_neighbours=NEAR))

@@ -37,16 +37,24 @@ RATE = 250_000
 JOBS = ("import", "read", "STFT", "calls")
 
 
-def write_recordings(short: Path, long: Path, minutes: int) -> None:
-    """A synthetic recording, minute by minute, and one in which it comes six times."""
-    for path in (short, long):
-        with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
-            for minute in range(minutes if path == short else 0):
-                x, _ = synthesize(60, 20, RATE, snr_db=20, random_state=minute)
-                file.write(0.5 * x / abs(x).max())
-            for _ in range(6 if path == long else 0):
-                for block in soundfile.blocks(short, RATE, dtype="int16"):
-                    file.write(block)
+def write_recording(path: Path, minutes: int, calls_a_minute: int = 20, seed: int = 0) -> Path:
+    """A synthetic recording, written minute by minute."""
+    with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
+        for minute in range(minutes):
+            x, _ = synthesize(
+                60, calls_a_minute, RATE, snr_db=20, random_state=1000 * seed + minute
+            )
+            file.write(0.5 * x / abs(x).max())
+    return path
+
+
+def repeat_recording(path: Path, longer: Path, times: int) -> Path:
+    """A recording in which another comes several times."""
+    with soundfile.SoundFile(longer, "w", RATE, 1, "PCM_16") as file:
+        for _ in range(times):
+            for block in soundfile.blocks(path, RATE, dtype="int16"):
+                file.write(block)
+    return longer
 
 
 def peak_mb() -> float:
@@ -89,8 +97,8 @@ def main() -> None:
         return
     rows, short = [], args.minutes // 6
     with tempfile.TemporaryDirectory() as folder:
-        paths = {short: Path(folder) / "short.wav", 6 * short: Path(folder) / "long.wav"}
-        write_recordings(*paths.values(), short)
+        path = write_recording(Path(folder) / "short.wav", short)
+        paths = {short: path, 6 * short: repeat_recording(path, Path(folder) / "long.wav", 6)}
         for length, path in paths.items():
             for job in JOBS:
                 command = [sys.executable, __file__, "--job", job, str(path)]

@@ -206,7 +206,7 @@ def degenerate_rows(
     X: np.ndarray,  # (n, pixels), rows of unit length or zero
 ) -> np.ndarray:
     """The calls that gave no picture, (n,) boolean: True where a row is zero throughout."""
-    return ~np.asarray(X).any(axis=1)  # no second array of that size
+    return np.logical_not(np.any(X, axis=1))  # makes no second array of that size
 
 # %% ../nbs/03_preprocessing.ipynb #4046374f
 PICTURES = ("cut", "frequency")

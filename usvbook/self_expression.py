@@ -176,10 +176,11 @@ def _rows_of(rest: tuple, X: np.ndarray, price: np.ndarray, rows: np.ndarray) ->
     return _block(_Problem(X, price, *rest), rows, room, 1)
 
 
-def _on_workers(p: _Problem, max_memory_bytes: int = WORKER_BYTES) -> list[tuple]:
+def _on_workers(p: _Problem, max_memory_bytes: int | None = None) -> list[tuple]:
     "Answers for all calls, from the workers of the cluster."
+    budget = max_memory_bytes or WORKER_BYTES
     n, d = p.X.shape
-    size = min(-(-n // (4 * joblib.effective_n_jobs(-1))), max_memory_bytes // (4 * (n + d)))
+    size = min(-(-n // (4 * joblib.effective_n_jobs(-1))), budget // (4 * (n + d)))
     parts = np.array_split(np.arange(n), -(-n // max(size, 1)))
     done = shared_out(partial(_rows_of, p[2:]), (p.X, p.price), parts)
     return [answer for part in done for answer in part]
@@ -294,7 +295,7 @@ def self_expression(
         if n_neighbours is not None:
             answers = _among_neighbours(p, n_neighbours, n_jobs)
         elif on_cluster():
-            answers = _on_workers(p, max_memory_bytes or WORKER_BYTES)
+            answers = _on_workers(p, max_memory_bytes)
         elif 4 * n * n <= budget:
             answers = _whole(p, n_jobs, gram(X))
         else:

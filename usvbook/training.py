@@ -297,21 +297,21 @@ def train(
     `TrainingError` if the checkpoint is of another run, or if no step can be made.
     """
     path = None if checkpoint is None else Path(checkpoint).expanduser()
-    run = begin_or_resume(bank, recipe := recipe or Recipe(), path, background, start)
+    recipe = recipe or Recipe()
+    run = begin_or_resume(bank, recipe, path, background, start)
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     limit = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
     bar = _progress_bar(run) if progress else None
     with hold_interrupts() as asked:
         for result in _steps(run, bank, background):
             run.seconds = time.monotonic() - began
-            every = max(1, recipe.n_steps // 100)
-            _note(run, result, every)
+            _note(run, result)
             if bar is not None:
                 bar.update()
                 bar.set_postfix(
                     loss=f"{result.loss:.4g}", score=f"{result.score:.3f}", refresh=False
                 )
-            if report is not None and run.step % every == 0:
+            if report is not None and run.step % max(1, recipe.n_steps // 100) == 0:
                 report(run)
             stop = bool(asked) or time.monotonic() >= limit or run.step == recipe.n_steps
             if path is not None and (stop or time.monotonic() - saved > checkpoint_s):
@@ -324,16 +324,29 @@ def train(
     return run
 
 # %% ../nbs/11c_training.ipynb #fb96821a
+def _advance(
+    run: Run,  # gets one step further
+    recipe: Recipe,  # its own, or that with another seed
+    optimizer: Any,  # its own, or one that wraps it
+    bank: SoundBank,
+    background: SoundBank | None,
+    backward: Callable[[Tensor], Any] = Tensor.backward,
+) -> StepResult:
+    "The next step of a run, on mixtures drawn for it."
+    mixtures = draw_mixtures(bank, recipe, run.step, background)
+    batch = make_batch(mixtures, run.front, recipe)
+    result = train_step(run.net, optimizer, batch, recipe, run.step, backward)
+    run.step += 1
+    run.skipped += result.skipped
+    return result
+
+
 def _steps(run: Run, bank: SoundBank, background: SoundBank | None) -> Iterator[StepResult]:
     "The remaining steps of a run, one after the other."
     run.net.train()
     in_a_row = 0
     while run.step < run.recipe.n_steps:
-        mixtures = draw_mixtures(bank, run.recipe, run.step, background)
-        batch = make_batch(mixtures, run.front, run.recipe)
-        result = train_step(run.net, run.optimizer, batch, run.recipe, run.step)
-        run.step += 1
-        run.skipped += result.skipped
+        result = _advance(run, run.recipe, run.optimizer, bank, background)
         in_a_row = in_a_row + 1 if result.skipped else 0
         if in_a_row >= 100:
             raise TrainingError(
@@ -342,9 +355,9 @@ def _steps(run: Run, bank: SoundBank, background: SoundBank | None) -> Iterator[
         yield result
 
 
-def _note(run: Run, result: StepResult, every: int) -> None:
-    "Add a step to the history, of which each entry is the mean of `every` steps."
-    if (run.step - 1) % every == 0:
+def _note(run: Run, result: StepResult) -> None:
+    "Add a step to the history, of which each entry is the mean of a hundredth of the run."
+    if (run.step - 1) % max(1, run.recipe.n_steps // 100) == 0:
         run.history.append({"step": run.step, "loss": 0.0, "score": 0.0, "n": 0})
     entry = run.history[-1]
     if not result.skipped:
@@ -419,21 +432,21 @@ def lightning_module(
             for sounds in (bank, background):
                 if sounds is not None:
                     sounds.samples = sounds.samples.to(self.device)
-            batch = make_batch(draw_mixtures(bank, own, run.step, background), run.front, own)
-            optimizer: Any = self.optimizers()
-            result = train_step(self.net, optimizer, batch, own, run.step, self.manual_backward)
-            run.step, run.skipped = run.step + 1, run.skipped + result.skipped
+            result = _advance(run, own, self.optimizers(), bank, background, self.manual_backward)
             run.seconds += time.monotonic() - began
-            _note(run, result, max(1, run.recipe.n_steps // 100))
+            _note(run, result)
             self.log_dict({"loss": result.loss, "score": result.score}, prog_bar=True)
             self.trainer.should_stop = run.step == run.recipe.n_steps
             if time.monotonic() - self.saved > checkpoint_s:
-                self.on_train_end()
+                self.keep()
 
-        def on_train_end(self) -> None:
+        def keep(self) -> None:
             if checkpoint is not None and self.trainer.is_global_zero:
                 save_run(run, checkpoint)
             self.saved = time.monotonic()
+
+        def on_train_end(self) -> None:
+            self.keep()
 
         def configure_optimizers(self) -> Any:
             return run.optimizer

@@ -55,7 +55,7 @@ def check_workers(
     client: Any,  # distributed.Client
     wait_s: float = 10.0,  # for the first worker
 ) -> None:
-    """Set the workers up; OSError, one line, if there is none, or one of another version or folder."""
+    """Set up workers. OSError, one line, if there is none, or one of another version or folder."""
     from distributed import TimeoutError
 
     address = client.scheduler.address
@@ -73,7 +73,7 @@ def check_workers(
                     f"{worker}: this worker has {name} {there}, this program {here}; "
                     "stop it and start it again so that they are alike"
                 )
-    client.run(keep_freed_memory)
+    client.register_worker_callbacks(keep_freed_memory)  # also of workers that come later
 
 # %% ../nbs/00b_workers.ipynb #c99ef95a
 @contextmanager
