@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECORDINGS', 'FORCE', 'JOBS', 'SCHEDULER', 'CHANNEL', 'CONFIG', 'SEGMENTER', 'app', 'WEIGHTS', 'SOUNDS', 'SPLIT',
-           'DEVICE', 'with_settings', 'join_settings', 'one_line', 'workers', 'detect', 'build', 'assign', 'demo',
-           'tune', 'separate', 'train_command', 'evaluate_command', 'show_version', 'options', 'main']
+           'DEVICE', 'with_settings', 'join_settings', 'show_version', 'options', 'main', 'one_line', 'workers',
+           'detect', 'build', 'assign', 'demo', 'tune', 'separate', 'train_command', 'evaluate_command']
 
 # %% ../nbs/13_cli.ipynb #e3597d22
 import inspect
@@ -104,6 +104,30 @@ app = typer.Typer(
     help="The dictionary of what mice say: find, cluster and compare ultrasonic vocalizations.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+# %% ../nbs/13_cli.ipynb #948a2161
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from usvbook import __version__
+
+        typer.echo(f"usvbook {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="show the version"),
+    ] = False,
+) -> None:
+    """The dictionary of what mice say: find, cluster and compare ultrasonic vocalizations."""
+
+
+def main() -> None:
+    """The command `usvbook`."""
+    app()
 
 # %% ../nbs/13_cli.ipynb #0c584b50
 @contextmanager
@@ -382,27 +406,3 @@ def evaluate_command(
             with in_one_move(out) as beside:
                 write_table(scores, beside)
             typer.echo(f"written: {out}")
-
-# %% ../nbs/13_cli.ipynb #948a2161
-def show_version(wanted: bool) -> None:
-    """Print the version and end."""
-    if wanted:
-        from usvbook import __version__
-
-        typer.echo(f"usvbook {__version__}")
-        raise typer.Exit()
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="show the version"),
-    ] = False,
-) -> None:
-    """The dictionary of what mice say: find, cluster and compare ultrasonic vocalizations."""
-
-
-def main() -> None:
-    """The command `usvbook`."""
-    app()
