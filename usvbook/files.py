@@ -62,6 +62,8 @@ def read_entry(
         with archive.open(about) as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
             longer = file.read(1)  # to the end, where the checksum is compared
+        if array.dtype.kind == "U":
+            "".join(array.ravel().tolist()).encode()  # every number must be a character
     except Exception as error:  # NumPy has a dozen kinds for a damaged header
         raise ValueError(f"{name}: {' '.join(str(error).split())[:200]}") from None
     if longer:
