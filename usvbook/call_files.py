@@ -132,8 +132,8 @@ class StoredPatches(Sequence):
 
 # %% ../nbs/01b_call_files.ipynb #90e56d39
 def read_calls(
-    path: Path,  # what `write_calls` or a `CallWriter` wrote
-) -> Calls:  # with `StoredPatches`
+    path: Path,  # what write_calls or a CallWriter wrote
+) -> Calls:  # with StoredPatches
     """The calls in a file; `CallFileError`, one line, where it is damaged or something else."""
     with _opened(path) as archive:
         head = json.loads(str(read_entry(archive, "head")))

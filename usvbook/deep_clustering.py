@@ -246,7 +246,7 @@ def active_bins(
 # %% ../nbs/11_deep_clustering.ipynb #9556460f
 def partition(
     sources: Tensor,  # (..., n_sources, frames, bins) complex
-    rule: Rule | None = "any",  # which bins count, see `active_bins`; None: all of them
+    rule: Rule | None = "any",  # which bins count, see active_bins; None: all of them
     floor_db: float = 40.0,  # how far below its maximum something is still active
     peaks: Tensor | None = None,  # (..., n_sources) maximum magnitudes; None: of these frames
     background: Tensor | None = None,  # (..., frames, bins) complex, added to the sources
@@ -375,7 +375,7 @@ def whitened_loss(
 def dc_gradient(
     V: Tensor,  # (..., N, K) embeddings
     labels: Tensor,  # (..., N) int, -1 for no source
-    weighting: Literal["classic", "unweighted"] = "classic",  # as in `dc_loss`
+    weighting: Literal["classic", "unweighted"] = "classic",  # as in dc_loss
 ) -> Tensor:  # (..., N, K)
     "Derivative of `dc_loss` with respect to V (eq. 4)."
     check_bins(V, labels)

@@ -119,7 +119,7 @@ class Model:
     @torch.inference_mode()
     def embed(
         self,
-        z: Tensor,  # (frames, n_fft // 2 + 1) complex: a mixture's `stft`
+        z: Tensor,  # (frames, n_fft // 2 + 1) complex: a mixture's stft
         segment_frames: int | None = None,  # frames read at a time; None: all
     ) -> Tensor:  # (frames, n_bins, n_dims) unit rows, on the network's device
         "Embeddings of all bins of the band."
@@ -169,7 +169,7 @@ def write_tensors(
 
 # %% ../nbs/11a_embedding_network.ipynb #6c1dcb0b
 def read_tensors(
-    path: str | Path,  # file that `write_tensors` wrote
+    path: str | Path,  # file that write_tensors wrote
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:  # tensors on the CPU, header
     "Read a safetensors file of ours. Raises `WeightsError` for any other, and for a damaged one."
     from safetensors import SafetensorError, safe_open
@@ -241,7 +241,7 @@ def save_model(
 
 
 def load_model(
-    path: str | Path,  # file that `save_model` wrote
+    path: str | Path,  # file that save_model wrote
     device: str = "cpu",  # where the network goes
 ) -> Model:
     "Read a model; executes nothing from the file. Raises `WeightsError` in one line."

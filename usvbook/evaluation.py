@@ -88,7 +88,7 @@ def known_mixture(
 def known_mixtures(
     bank: SoundBank,  # sounds of single sources
     n_mixtures: int,  # how many
-    **how: Any,  # see `known_mixture`
+    **how: Any,  # see known_mixture
 ) -> Iterator[KnownMixture]:
     "The first mixtures of a series."
     return (known_mixture(bank, number, **how) for number in range(n_mixtures))
@@ -181,7 +181,7 @@ def ideal_separator(
 def model_separators(
     model: Embedder,  # network and front end
     segment_frames: int = 100,  # of the oracle's segments
-    **settings: Any,  # see `Settings` of the room before
+    **settings: Any,  # see Settings of the room before
 ) -> dict[str, Separator]:  # "global k-means", "oracle k-means", "oracle spectral"
     "Separation by the clusterings of Table 1; the number of sources is told."
     front = model.front
@@ -208,7 +208,7 @@ def model_separators(
 
 # %% ../nbs/12a_evaluation.ipynb #0c7f7158
 def evaluate(
-    mixtures: Iterable[KnownMixture],  # see `known_mixtures`
+    mixtures: Iterable[KnownMixture],  # see known_mixtures
     separators: Mapping[str, Separator],  # ways of separating by name
     group: Callable[[tuple[str, ...]], str] | None = None,  # names of the sources to a group
 ) -> pd.DataFrame:
@@ -239,7 +239,7 @@ def evaluate(
 
 # %% ../nbs/12a_evaluation.ipynb #856a0b7f
 def summarise(
-    scores: pd.DataFrame,  # of `evaluate`
+    scores: pd.DataFrame,  # of evaluate
     by: str | list[str] = "method",  # columns whose values make the rows
     value: str = "improvement_db",  # what is averaged
 ) -> pd.DataFrame:  # columns mean, ci95 (half the width; 0 for one mixture), n_mixtures
@@ -255,7 +255,7 @@ def summarise(
 
 # %% ../nbs/12a_evaluation.ipynb #f2d9348b
 def plot_scores(
-    scores: pd.DataFrame,  # of `evaluate`
+    scores: pd.DataFrame,  # of evaluate
     ax: Any = None,  # axes to draw on; None: new ones
 ) -> Any:  # the axes
     "Improvement of each mixture by each method, with mean and 95 % interval."

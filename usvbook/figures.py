@@ -385,7 +385,7 @@ def plot_flow(
     centroids: np.ndarray,  # (K, n_freqs * n_frames) of the inliers
     shape: tuple[int, int] = (64, 64),  # (n_freqs, n_frames)
     ax: Axes | None = None,
-    picture: str = "cut",  # the kind of picture, as in `CallImages`
+    picture: str = "cut",  # the kind of picture, as in CallImages
 ) -> Axes:
     """The steps of the method with the pictures of some of the calls. Paper, Fig. 2.
 
@@ -472,7 +472,7 @@ def tsne(
 
 # %% ../nbs/09_figures.ipynb #c6540aca
 def plot_embedding(
-    xy: np.ndarray,  # (n, 2) coordinates, such as those of `tsne`
+    xy: np.ndarray,  # (n, 2) coordinates, such as those of tsne
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     ax: Axes | None = None,
 ) -> Axes:

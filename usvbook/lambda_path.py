@@ -366,7 +366,7 @@ class LassoPath:
 def lasso_path(
     X: np.ndarray,  # (n, d) calls as rows of unit length; all-zero rows take no part
     lam_min: float = 0.15,  # where the path ends; the smaller, the longer
-    centre: bool = False,  # subtract each picture's own mean, as in `self_expression`
+    centre: bool = False,  # subtract each picture's own mean, as in self_expression
     n_jobs: int | None = None,  # threads; None: 1, -1: all processors. Same bytes for any number
 ) -> LassoPath:
     """The solutions of Eq. 2 for all calls and every lambda from `lam_min` up.

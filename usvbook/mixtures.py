@@ -122,7 +122,7 @@ def read_sound(
 
 # %% ../nbs/11b_mixtures.ipynb #8674edb3
 def read_sounds(
-    listed: pd.DataFrame,  # columns path, source: `list_sounds`
+    listed: pd.DataFrame,  # columns path, source: list_sounds
     front: FrontEnd,  # its sampling rate is the wanted one
     n_least: int = 2,  # sources that must stay
 ) -> tuple[list[np.ndarray], list[str]]:  # samples of each usable file, and who is heard in it
@@ -430,7 +430,7 @@ def draw_mixtures(
     recipe: Recipe,  # settings
     step: int,  # decides everything that chance decides
     background: SoundBank | None = None,  # stretches of noise
-    purpose: int = 0,  # see `step_rng`
+    purpose: int = 0,  # see step_rng
 ) -> Mixtures:
     "The mixtures of one step; the same arguments give the same mixtures."
     rng = step_rng(recipe.seed, step, purpose)

@@ -391,7 +391,7 @@ def stream_frames(
         yield relative_frames(power[:n], gammatone, bank, noise_reduction, top_hz)
 
 # %% ../nbs/02a_mupet.ipynb #801ddca3
-_MARGIN = 8  # frames; more than the averages of `activity` reach to either side
+_MARGIN = 8  # frames; more than the averages of activity reach to either side
 
 
 def stream_candidates(
@@ -518,7 +518,7 @@ class MupetSegmenter(BaseEstimator):
 
 
 def is_kept(
-    found: dict[str, float],  # what `call_statistics` gives
+    found: dict[str, float],  # what call_statistics gives
     segmenter: MupetSegmenter,  # with which limits
 ) -> bool:
     "Does a call stay: loud enough in total and at its peak, neither too short nor too long?"

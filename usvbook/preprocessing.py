@@ -240,7 +240,7 @@ def _pictures(
 
 # %% ../nbs/03_preprocessing.ipynb #c7d41151
 def call_pictures(
-    calls: Any,  # `Calls`, or anything with `.patches`; a list of 2-D arrays; or a 3-D stack
+    calls: Any,  # Calls, or anything with `.patches`; a list of 2-D arrays; or a 3-D stack
     picture: str = "cut",  # one of `PICTURES`
     n_freqs: int = 64,  # F, rows of the picture
     n_frames: int = 64,  # T, columns of the picture

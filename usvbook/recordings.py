@@ -418,7 +418,7 @@ def robust_limits(
 def plot_spectrogram(
     spec: Spectrogram,  # what to draw
     ax: Any = None,  # axes to draw on; None: new ones
-    limits_db: tuple[float, float] | None = None,  # colour scale; None: `robust_limits`
+    limits_db: tuple[float, float] | None = None,  # colour scale; None: robust_limits
     cmap: str = "gray_r",  # colour map
     max_freq_hz: float | None = None,  # upper border of the picture
     colorbar: bool = False,  # with a scale in decibels

@@ -40,7 +40,7 @@ def make_clusterer(
     n_clusters: int,
     normalise: str | None = "columns",  # of the spectral embedding: "columns", "rows", None
     random_state: Any = None,
-    **options: Any,  # of `SparseSubspaceClustering`, where the method is one of its three
+    **options: Any,  # of SparseSubspaceClustering, where the method is one of its three
 ) -> Any:
     """The estimator that groups the inliers."""
     if method == "kmeans":
@@ -131,10 +131,10 @@ class Repertoire(ClusterMixin, BaseEstimator):
     method: str = "lasso"  # one of METHODS
     random_state: Any = 0
     n_jobs: int | None = None  # labels do not depend on it
-    picture: str = "cut"  # "cut" (published) or "frequency" (axis kept), for `Calls`
+    picture: str = "cut"  # "cut" (published) or "frequency" (axis kept), for Calls
     normalise: str | None = "columns"  # of the embedding: "columns" (published), "rows" or None
     n_nonzero: int = 10  # atoms of OMP
-    gamma: float | None = None  # price per call (`call_prices`) in place of one λ for all
+    gamma: float | None = None  # price per call (call_prices) in place of one λ for all
     min_similarity: float | None = None  # outliers below it found new units; None: never
     max_memory_bytes: int | None = None  # for the Gram matrix; None: half of what is free
     device: str | None = None  # "cuda": self-expression on a graphics card

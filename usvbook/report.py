@@ -157,7 +157,7 @@ def recording_summary(
 
 # %% ../nbs/09a_report.ipynb #0f2aae15
 def explain_sizes(
-    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+    quality: Mapping[str, float],  # what usvbook.metrics.quality returns
     min_size: int = 10,  # units with fewer calls are small
 ) -> list[tuple[bool, str]]:
     """Sentences on the sizes of the units, HTML; True marks those that ask for caution."""
@@ -190,7 +190,7 @@ def explain_sizes(
 
 # %% ../nbs/09a_report.ipynb #afab8166
 def explain_distances(
-    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+    quality: Mapping[str, float],  # what usvbook.metrics.quality returns
     min_size: int = 10,  # units with fewer calls are small
 ) -> list[tuple[bool, str]]:
     """Sentences on distances between units, HTML; True marks those that ask for caution."""
@@ -220,7 +220,7 @@ def explain_distances(
 
 # %% ../nbs/09a_report.ipynb #9a060576
 def explain_grouping(
-    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+    quality: Mapping[str, float],  # what usvbook.metrics.quality returns
 ) -> list[tuple[bool, str]]:
     """Sentences on the grouping of the calls, HTML; True marks those that ask for caution."""
     said: list[tuple[bool, str]] = []
@@ -244,7 +244,7 @@ def explain_grouping(
 
 
 def explain_quality(
-    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+    quality: Mapping[str, float],  # what usvbook.metrics.quality returns
     min_size: int = 10,  # units with fewer calls are small
 ) -> list[tuple[bool, str]]:
     """All sentences on the quality of a repertoire, HTML; True marks those that ask for caution."""
@@ -322,8 +322,8 @@ $body
 # %% ../nbs/09a_report.ipynb #2445f733
 def head_section(
     calls: pd.DataFrame,  # one row a call
-    per_recording: pd.DataFrame,  # what `recording_summary` returns
-    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+    per_recording: pd.DataFrame,  # what recording_summary returns
+    quality: Mapping[str, float],  # what usvbook.metrics.quality returns
 ) -> str:
     """The numbers that everybody asks first."""
     seconds = per_recording["duration_s"].sum(min_count=1)
@@ -433,7 +433,7 @@ def units_section(
 
 # %% ../nbs/09a_report.ipynb #23371ee4
 def recordings_section(
-    per_recording: pd.DataFrame,  # what `recording_summary` returns
+    per_recording: pd.DataFrame,  # what recording_summary returns
 ) -> str:
     """The table of recordings."""
     from usvbook.figures import recording_names
@@ -449,7 +449,7 @@ def recordings_section(
 
 
 def quality_section(
-    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+    quality: Mapping[str, float],  # what usvbook.metrics.quality returns
     min_size: int,  # units with fewer calls are small
 ) -> str:
     """Sentences on the quality, and all numbers folded away."""
@@ -551,9 +551,9 @@ def write_page(
 def write_report(
     path: str | Path,  # the HTML file to write
     calls: pd.DataFrame,  # one row a call: audio_path, unit, is_inlier, similarity, measures
-    quality: Mapping[str, float],  # what `usvbook.metrics.quality` returns
+    quality: Mapping[str, float],  # what usvbook.metrics.quality returns
     figures: Mapping[str, Any] | None = None,  # name (see `CAPTIONS`) -> PNG path, figure or axes
-    units: pd.DataFrame | None = None,  # columns to add to `unit_summary`, by `unit`
+    units: pd.DataFrame | None = None,  # columns to add to unit_summary, by `unit`
     centroids: np.ndarray | None = None,  # (K, n_freqs * n_frames) for the units' pictures
     recordings: pd.DataFrame | None = None,  # audio_path, duration_s of all recordings
     run: Mapping[str, Any] | None = None,  # parameters, versions, inputs, timings

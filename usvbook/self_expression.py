@@ -265,7 +265,7 @@ def self_expression(
     l2: float = 0.1,  # weight of l2/2 |y|^2, method "elastic_net" only
     centre: bool = False,  # subtract each picture's own mean (the published code's intercept)
     n_jobs: int | None = None,  # threads; None: 1, -1: all processors. Same bytes for any number
-    gamma: float | None = None,  # price per call, see `call_prices`; replaces lam
+    gamma: float | None = None,  # price per call, see call_prices; replaces lam
     max_memory_bytes: int | None = None,  # for the Gram matrix; None: half of what is free
     device: str | None = None,  # None: here; "cuda" or "cpu": batched in torch on that device
     n_neighbours: int | None = None,  # calls that may express a call; None: all, the exact answer

@@ -29,7 +29,7 @@ from .recordings import Recording
 
 # %% ../nbs/12_separation.ipynb #ba1f6208
 def masked_signals(
-    z: Tensor,  # (frames, n_fft // 2 + 1) complex: `stft` of the mixture
+    z: Tensor,  # (frames, n_fft // 2 + 1) complex: stft of the mixture
     masks: Tensor,  # (n_sources, frames, n_bins) shares from 0 to 1 that add up to 1
     front: FrontEnd,  # settings of the STFT
     n_samples: int,  # length of the mixture
@@ -41,7 +41,7 @@ def masked_signals(
 
 
 def ideal_masks(
-    sources: Tensor,  # (n_sources, frames, n_fft // 2 + 1) complex: `stft` of each source
+    sources: Tensor,  # (n_sources, frames, n_fft // 2 + 1) complex: stft of each source
     front: FrontEnd,  # settings of the STFT
 ) -> Tensor:  # (n_sources, frames, n_bins) float32, 0 or 1
     "The ideal binary masks: each bin of the band belongs to the loudest source."
@@ -182,13 +182,13 @@ def oracle_order(
 
 def segment_masks(
     V: Tensor,  # (frames, n_bins, n_dims) embeddings of the whole mixture
-    z: Tensor,  # (frames, n_fft // 2 + 1) complex: its `stft`
+    z: Tensor,  # (frames, n_fft // 2 + 1) complex: its stft
     sources: Tensor,  # (n_sources, frames, n_fft // 2 + 1) complex: the truth
     front: FrontEnd,  # settings
     segment_frames: int = 100,  # frames that are clustered together
-    method: Method = "kmeans",  # see `find_clusters`
-    floor_db: float = 20.0,  # see `audible_bins`; below the peak of the whole mixture
-    softness: float = 4.0,  # see `Clusters`
+    method: Method = "kmeans",  # see find_clusters
+    floor_db: float = 20.0,  # see audible_bins; below the peak of the whole mixture
+    softness: float = 4.0,  # see Clusters
     random_state: int = 0,  # seed
 ) -> Tensor:  # (n_sources, frames, n_bins) in the order of the sources
     "Masks by clustering each segment for itself, put in order with the truth (Section 3.3)."
@@ -259,11 +259,11 @@ class SeparationError(ValueError):
 class Settings:
     "How a mixture is taken apart; `SeparationError` for settings that cannot be."
 
-    n_sources: int | None = None  # None: estimated (`count_sources`)
+    n_sources: int | None = None  # None: estimated (count_sources)
     max_sources: int = 4  # the most that are looked for where the number is estimated
-    method: Method = "kmeans"  # see `find_clusters`
-    floor_db: float = 20.0  # bins that are clustered, see `audible_bins`
-    softness: float = 4.0  # of the masks, see `Clusters`; 0: hard
+    method: Method = "kmeans"  # see find_clusters
+    floor_db: float = 20.0  # bins that are clustered, see audible_bins
+    softness: float = 4.0  # of the masks, see Clusters; 0: hard
     segment_frames: int | None = None  # frames that the network reads at a time; None: a block
     block_frames: int = 1000  # frames that are in memory at a time
     overlap_frames: int = 200  # frames that neighbouring blocks share
@@ -505,9 +505,9 @@ class Separation:
 def separate(
     sound: np.ndarray | Recording,  # mixture: (n_samples,) samples, or a file
     model: Embedder,  # network and front end
-    n_sources: int | None = None,  # None: estimated, see `SourceCount`
+    n_sources: int | None = None,  # None: estimated, see SourceCount
     samplerate_hz: float | None = None,  # of samples; None: that of the model
-    **settings: Any,  # see `Settings`
+    **settings: Any,  # see Settings
 ) -> Separation:
     """Take a mixture apart into its sources (Section 3.3).
 
@@ -569,7 +569,7 @@ def separate_file(
     n_sources: int | None = None,  # None: estimated
     channel: int | Literal["mean"] = 0,  # of the recording
     each: Callable[[Piece], Any] | None = None,  # is shown every piece when it is written
-    **settings: Any,  # see `Settings`
+    **settings: Any,  # see Settings
 ) -> tuple[list[Path], SourceCount]:  # files `<name>_source<k>.wav`, k = 1, 2, ...; loudest first
     "Take a recording apart. Raises `SeparationError` or `RecordingError` in one line."
     import soundfile as sf

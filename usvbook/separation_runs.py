@@ -174,12 +174,12 @@ def write_record(
 def separate_recording(
     path: str | Path,  # recording of a mixture
     out: str | Path,  # folder for the results, made where it does not exist
-    n_sources: int | None = None,  # None: estimated, see `usvbook.separation.count_sources`
+    n_sources: int | None = None,  # None: estimated, see usvbook.separation.count_sources
     model: str | Path | None = None,  # file of weights; None: the shipped one for the rate
     channel: int | Literal["mean"] = 0,  # of the recording
     force: bool = False,  # replace results that are there
     device: str = "cpu",  # where the network works
-    **settings: Any,  # see `usvbook.separation.Settings`
+    **settings: Any,  # see usvbook.separation.Settings
 ) -> Separated:
     """Take a recording apart, and write sources, picture and record.
 
@@ -210,7 +210,7 @@ def separate_recording(
 
 # %% ../nbs/12c_separation_runs.ipynb #aa0d41b4
 def front_end_for(
-    listed: pd.DataFrame,  # columns path, source: `list_sounds`
+    listed: pd.DataFrame,  # columns path, source: list_sounds
 ) -> FrontEnd:
     "Front end for sounds, by the lowest of their rates; unreadable files do not count."
     rates = []
@@ -227,7 +227,7 @@ def front_end_for(
 
 
 def read_recipe(
-    settings: dict[str, Any],  # some fields of `usvbook.mixtures.Recipe`, plain values
+    settings: dict[str, Any],  # some fields of usvbook.mixtures.Recipe, plain values
 ) -> Recipe:
     "Recipe with these settings, the others as they are. `TrainingError` in one line."
     known = asdict(Recipe())
@@ -259,9 +259,9 @@ def check_device(
 
 # %% ../nbs/12c_separation_runs.ipynb #ed4990d8
 def train_network(
-    sounds: str | Path,  # folder or CSV of sounds, `list_sounds`
+    sounds: str | Path,  # folder or CSV of sounds, list_sounds
     out: str | Path,  # file of weights to write
-    settings: dict[str, Any] | None = None,  # some fields of `usvbook.mixtures.Recipe`
+    settings: dict[str, Any] | None = None,  # some fields of usvbook.mixtures.Recipe
     background: str | Path | None = None,  # recording of noise without calls or talk
     split: str | None = None,  # rows of the CSV with this value in its column `split`
     time_limit_s: float | None = None,  # end after this time
@@ -292,7 +292,7 @@ def train_network(
 
 # %% ../nbs/12c_separation_runs.ipynb #6da2cc89
 def evaluate_network(
-    sounds: str | Path,  # folder or CSV of sounds, `list_sounds`
+    sounds: str | Path,  # folder or CSV of sounds, list_sounds
     model: str | Path | None = None,  # file of weights; None: the shipped one for the rate
     n_sources: int = 2,  # in a mixture
     n_mixtures: int = 100,  # how many
@@ -301,8 +301,8 @@ def evaluate_network(
     device: str = "cpu",  # where the network works
     watch: Callable[[Any], Any] = iter,  # wraps the mixtures, such as a progress bar
     random_state: int = 0,  # of the mixtures
-    **settings: Any,  # see `usvbook.separation.Settings`
-) -> pd.DataFrame:  # see `usvbook.evaluation.evaluate`; `summarise` gives the means
+    **settings: Any,  # see usvbook.separation.Settings
+) -> pd.DataFrame:  # see usvbook.evaluation.evaluate; summarise gives the means
     "SDR of known mixtures taken apart by a network. `TrainingError` or `WeightsError` in one line."
     listed = list_sounds(sounds, split)
     front = front_end_for(listed)

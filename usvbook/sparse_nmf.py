@@ -126,7 +126,7 @@ def speaker_spectra(
     bank: SoundBank,  # sounds of single sources
     until: float = 0.6,  # share of each sound from which is learned
     progress: Any = None,  # is told of each sound: an int
-    **how: Any,  # see `learn_spectra`
+    **how: Any,  # see learn_spectra
 ) -> dict[int, Tensor]:  # by sound
     "Spectra of the beginning of every sound in a bank."
     front, found = bank.front, {}
@@ -141,9 +141,9 @@ def speaker_spectra(
 
 
 def oracle_separator(
-    spectra: Mapping[int, Tensor],  # of `speaker_spectra`
+    spectra: Mapping[int, Tensor],  # of speaker_spectra
     front: FrontEnd,  # settings of the STFT
-    **how: Any,  # see `model_masks`
+    **how: Any,  # see model_masks
 ) -> Separator:
     "Separation with spectra of the very sources of the mixture (oracle NMF)."
 

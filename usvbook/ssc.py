@@ -142,20 +142,20 @@ class SparseSubspaceClustering(_SpectralClustering):
 
     n_clusters: int = 8  # K, units
     lam: float = 0.3  # price of a coefficient (Eq. 2), not used by "omp"
-    method: str = "lasso"  # "lasso", "omp" or "elastic_net", see `self_expression`
+    method: str = "lasso"  # "lasso", "omp" or "elastic_net", see self_expression
     n_nonzero: int = 10  # coefficients per call, "omp" only
     l2: float = 0.1  # weight of the squared coefficients, "elastic_net" only
     centre: bool = False  # subtract each picture's mean, as the published code does
-    threshold: float = 1e-3  # coefficients below it are noise, see `affinity`
+    threshold: float = 1e-3  # coefficients below it are noise, see affinity
     normalise: str | None = "columns"  # of the embedding: "columns" (published), "rows" or None
     min_component: int = 2  # connected components with fewer calls count as isolated
     n_init: int = 10  # starts of k-means
     random_state: Any = None  # seed
     n_jobs: int | None = None  # threads of the solver; the result does not depend on it
     gamma: float | None = None  # price per call: its largest cosine / gamma; replaces lam
-    max_memory_bytes: int | None = None  # for the Gram matrix, see `self_expression`
-    device: str | None = None  # of the solver: None, "cuda" or "cpu", see `self_expression`
-    n_neighbours: int | None = None  # calls that may express a call, see `self_expression`
+    max_memory_bytes: int | None = None  # for the Gram matrix, see self_expression
+    device: str | None = None  # of the solver: None, "cuda" or "cpu", see self_expression
+    n_neighbours: int | None = None  # calls that may express a call, see self_expression
 
     def _affinity(self, X: np.ndarray) -> sparse.csr_matrix:
         self.coef_ = self_expression(

@@ -509,7 +509,7 @@ def synthesize(
     duration_s: float = 10.0,  # length of the recording
     n_calls: int = 60,  # how many calls
     samplerate_hz: int = 250_000,  # sampling rate, 100 kHz or more
-    snr_db: float = 20.0,  # signal-to-noise ratio of the calls' ridges (`ridge_snr_db`)
+    snr_db: float = 20.0,  # signal-to-noise ratio of the calls' ridges (ridge_snr_db)
     classes: Mapping[str, float]
     | Sequence[str]
     | None = None,  # weights or names, for animals given by name; None: `CLASS_WEIGHTS`

@@ -208,7 +208,7 @@ def save_run(
 
 
 def load_run(
-    path: str | Path,  # file that `save_run` wrote
+    path: str | Path,  # file that save_run wrote
     device: Any = "cpu",  # where the network goes
 ) -> Run:
     "Read a checkpoint; executes nothing from the file. Raises `WeightsError` in one line."
@@ -402,7 +402,7 @@ def plot_history(
 
 # %% ../nbs/11c_training.ipynb #665b02f3
 def lightning_module(
-    run: Run,  # of `begin_or_resume`; it is trained in place
+    run: Run,  # of begin_or_resume; it is trained in place
     bank: SoundBank,  # sounds
     background: SoundBank | None = None,  # stretches of noise
     checkpoint: str | Path | None = None,  # file that the first process writes; None: none

@@ -118,7 +118,7 @@ def work_area(
 # %% ../nbs/02b_work_area.ipynb #61e21655
 def drop_unused(
     folder: Path,  # work area that is held
-    calls: Calls,  # of `KeptSegmenter`, of all recordings of a run
+    calls: Calls,  # of KeptSegmenter, of all recordings of a run
 ) -> None:
     """Delete the files of calls that a run did not use."""
     used = {part.path.name for part in calls.patches.parts}  # type: ignore[attr-defined]
