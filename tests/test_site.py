@@ -95,6 +95,12 @@ def test_links_and_files(site):
     assert len(found) > 20 and not wrong, "\n".join(wrong)
 
 
+def test_no_links_in_code(site):
+    """nbdev sets links into the comments of signatures, where nothing resolves them."""
+    wrong = [path.name for path in site.rglob("*.html") if "`](http" in path.read_text("utf-8")]
+    assert not wrong
+
+
 def test_pictures_have_words(site):
     """Every picture has a text for those who cannot see it."""
     silent = {path.name: page.silent for path, page in pages(site).items() if page.silent}

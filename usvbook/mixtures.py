@@ -463,7 +463,7 @@ class Batch(NamedTuple):
     features: Tensor  # (segments, frames, n_bins) float32
     labels: Tensor  # (segments, frames, n_bins) int64, -1 for no source
 
-
+# %% ../nbs/11b_mixtures.ipynb #1cd78c5e
 def make_batch(
     mixtures: Mixtures,  # of one step
     front: FrontEnd,  # with mean and deviation

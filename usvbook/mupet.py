@@ -87,7 +87,7 @@ class FilterBank(NamedTuple):
     low_bins: slice  # bins below the band of the calls
     band_bins: slice  # bins within it
 
-
+# %% ../nbs/02a_mupet.ipynb #f9f28cfe
 def filter_bank(
     samplerate_hz: int = 250_000,  # sampling rate of the analysis
     min_freq_hz: float = 35_000,  # lower border of the band
@@ -208,7 +208,7 @@ class Frames(NamedTuple):
     mask: np.ndarray  # (n_frames, n_filters) bool: stands out of the noise
     excess: np.ndarray  # (n_frames, N_BINS) power above the median
 
-
+# %% ../nbs/02a_mupet.ipynb #e559e4cb
 def relative_frames(
     power: np.ndarray,  # (n_frames, N_BINS)
     gammatone: np.ndarray,  # (n_frames, n_filters) smoothed logarithm
@@ -269,7 +269,7 @@ class Run(NamedTuple):
     body: int
     stop: int
 
-
+# %% ../nbs/02a_mupet.ipynb #19ce34fc
 def merge_runs(
     starts: np.ndarray,  # first frame of each run
     stops: np.ndarray,  # one past its last frame
@@ -361,7 +361,7 @@ class Candidate(NamedTuple):
     mask: np.ndarray  # (n_frames, n_filters) bool: stands out of the noise
     excess: np.ndarray  # (n_frames, N_BINS) power above the median
 
-
+# %% ../nbs/02a_mupet.ipynb #f002aa3a
 def stream_frames(
     recording: Recording,  # what to analyse
     bank: FilterBank,  # channels

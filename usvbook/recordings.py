@@ -366,7 +366,7 @@ class Spectrogram(NamedTuple):
     freqs_hz: np.ndarray  # (n_freqs,) frequency of each row
     times_s: np.ndarray  # (n_frames,) time of the middle of each frame
 
-
+# %% ../nbs/00_recordings.ipynb #84334077
 def spectrogram(
     x: np.ndarray,  # (n_samples,) samples
     samplerate_hz: float,  # sampling rate

@@ -89,7 +89,7 @@ class Settled(NamedTuple):
     centroids: np.ndarray  # (K, d) in the same order
     similarity: np.ndarray  # (n,) to the centroid of the own unit
 
-
+# %% ../nbs/08_repertoire.ipynb #147c2b64
 def settle(
     X: np.ndarray,  # (n, d) calls
     labels: np.ndarray,  # (n,) units of step one; -1 for calls that had no part in it

@@ -146,7 +146,7 @@ class LevelBlock(NamedTuple):
     level: np.ndarray  # (n_frames, n_bins) float32, blurred dB
     live: np.ndarray  # (n_frames,) bool, frames with sound
 
-
+# %% ../nbs/02_segmentation.ipynb #3528b9aa
 def block_level(
     x: np.ndarray,  # samples; the first frame is centred on x[n // 2]
     n_frames: int,  # how many frames
@@ -199,7 +199,7 @@ class Background(NamedTuple):
     level: np.ndarray  # (n_bins,) dB
     sigma: float  # dB
 
-
+# %% ../nbs/02_segmentation.ipynb #34bcf4fc
 def estimate_background(
     rows: Sequence[np.ndarray],  # arrays (n, n_bins) of live frames in dB
     max_rows: int = 1024,  # frames that are enough for a median
@@ -285,7 +285,7 @@ class ActiveFrames(NamedTuple):
     lit: np.ndarray  # (m,) int frame numbers with lit pixels
     backgrounds: list[tuple[int, Background]]  # first frame of a block, background from there
 
-
+# %% ../nbs/02_segmentation.ipynb #e135b596
 def join_frames(
     found: ActiveFrames,
     min_gap: int,  # frames between two calls
@@ -519,7 +519,7 @@ class Segmented(NamedTuple):
     calls: Calls
     files: pd.DataFrame  # audio_path, duration_s, samplerate_hz, n_calls, warning, error, sha256
 
-
+# %% ../nbs/02_segmentation.ipynb #ed35f6b5
 def check_silence(
     recording: Recording,  # in which no call was found
 ) -> None:

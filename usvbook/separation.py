@@ -210,7 +210,7 @@ class SourceCount(NamedTuple):
     confidence: float  # share of 200 draws of time that give the same number, times its likeness
     scores: np.ndarray  # (max_sources,) likeness of VVᵀ and YYᵀ, 0 to 1, for 1, 2, ... groups
 
-
+# %% ../nbs/12_separation.ipynb #2c95f4ef
 def _parts_of_likeness(V: Tensor, labels: Tensor, stretch: Tensor, n_sources: int) -> list[Tensor]:
     "VᵀV, VᵀY and the sizes of the groups, for each stretch of time."
     Y_all = one_hot(labels, n_sources).double()
@@ -298,7 +298,7 @@ class Embedder(Protocol):
     def embed(self, z: Tensor, segment_frames: int | None = None) -> Tensor:
         "(frames, n_fft // 2 + 1) complex -> (frames, n_bins, n_dims) unit rows."
 
-
+# %% ../nbs/12_separation.ipynb #e0428724
 class Block(NamedTuple):
     "A stretch of a mixture with its embeddings."
 
@@ -307,7 +307,7 @@ class Block(NamedTuple):
     z: Tensor  # (frames, n_fft // 2 + 1) complex
     V: Tensor  # (frames, n_bins, n_dims)
 
-
+# %% ../nbs/12_separation.ipynb #da7bdea3
 def array_blocks(x: np.ndarray, block: int, overlap: int) -> Iterator[tuple[int, np.ndarray]]:
     "Stretches of an array, as `Recording.blocks` gives those of a file."
     for first in range(0, max(len(x) - overlap, 1), block - overlap):
@@ -336,7 +336,7 @@ def embedded_blocks(
 # %% ../nbs/12_separation.ipynb #6ebb13b2
 MAX_BINS = 400_000  # bins that are clustered at most
 
-
+# %% ../nbs/12_separation.ipynb #141f3944
 class Survey(NamedTuple):
     "A sample of the audible bins of a whole mixture."
 
@@ -344,7 +344,7 @@ class Survey(NamedTuple):
     power: Tensor  # (N,) squared magnitudes
     frames: Tensor  # (N,) frame in which the bin lies
 
-
+# %% ../nbs/12_separation.ipynb #a74bfb7d
 def survey(
     blocks: Iterable[Block],  # of the whole mixture
     n_blocks: int,  # how many
@@ -390,7 +390,7 @@ class Piece(NamedTuple):
     first_frame: int
     masks: Tensor  # (n_sources, frames, n_bins)
 
-
+# %% ../nbs/12_separation.ipynb #8fbdb06f
 def _fade(tail: Any, head: Any, axis: int) -> Any:
     "From `tail` to `head` along an axis, linearly."
     n = head.shape[axis]

@@ -56,7 +56,7 @@ class Shipped(NamedTuple):
     most_hz: int
     sounds: str  # what it takes apart
 
-
+# %% ../nbs/12c_separation_runs.ipynb #1f87dc50
 SHIPPED = {
     "talkers": Shipped("talkers.safetensors", 8_000, 96_000, "people who talk at once"),
     "mice": Shipped("mice.safetensors", 240_000, 1_000_000, "mice that call at once"),
@@ -102,7 +102,7 @@ class Separated(NamedTuple):
     record: Path  # JSON
     found: SourceCount  # number of sources, and confidence
 
-
+# %% ../nbs/12c_separation_runs.ipynb #7f4d0040
 def outputs(
     recording: Path,  # what is taken apart
     out: Path,  # folder of the results

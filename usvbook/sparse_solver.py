@@ -20,7 +20,7 @@ class Certificate(NamedTuple):
     kkt_residual: np.ndarray  # (n,) largest miss of an optimality condition, in units of lam
     relative_gap: np.ndarray  # (n,) (value reached - lower bound of the minimum) / value reached
 
-
+# %% ../nbs/04a_sparse_solver.ipynb #e94277b3
 def as_rows(
     X: np.ndarray,  # (n, d) calls as rows
     centre: bool = False,  # subtract from each picture its own mean over its d pixels

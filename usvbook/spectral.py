@@ -197,7 +197,7 @@ class SpectralEmbedding(NamedTuple):
     isolated: np.ndarray  # (n,) bool: left out, without neighbours or in a component not kept
     residual: float = 0.0  # largest |M u - mu u| of the eigenpairs, M = D^-1/2 A D^-1/2, |u| = 1
 
-
+# %% ../nbs/04e_spectral.ipynb #d44ebef7
 def _largest_residual(A: Any, degree: np.ndarray, values: np.ndarray, E: np.ndarray) -> float:
     "Largest |M u - mu u| over the columns u = D^1/2 E, of length 1."
     root = np.sqrt(degree)[:, None]

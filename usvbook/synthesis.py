@@ -83,7 +83,7 @@ _DURATION_PLACE = {
     "harmonic": (0.045, -29_000),
 }
 
-
+# %% ../nbs/01_synthesis.ipynb #659d5423
 class Contour(NamedTuple):
     "Frequency track of one call."
 
@@ -91,7 +91,7 @@ class Contour(NamedTuple):
     freqs_hz: np.ndarray  # (n,) frequency of the fundamental
     harmonic: float  # amplitude of the second harmonic relative to the fundamental
 
-
+# %% ../nbs/01_synthesis.ipynb #decca561
 def draw_duration(
     call_class: str,  # one of `CLASSES`
     rng: np.random.Generator,  # source of chance
@@ -357,7 +357,7 @@ class Animal(NamedTuple):
     mean_freq_hz: float  # about which it sings
     weights: np.ndarray  # (11,) how often it uses each of `CLASSES`; sum 1
 
-
+# %% ../nbs/01_synthesis.ipynb #d8e27cb5
 def draw_animal(
     name: str,  # such as "m1"
     rng: np.random.Generator,  # source of chance

@@ -50,7 +50,7 @@ class StepLoss(NamedTuple):
     loss: Tensor  # scalar, with gradient
     score: Tensor  # scalar from 0 to 1, without
 
-
+# %% ../nbs/11c_training.ipynb #00fb98df
 def heard_bins(
     labels: Tensor,  # (segments, N) int, -1 for no source
 ) -> Tensor:  # (segments, n) int64; n: most heard bins of a segment, at least 1
@@ -118,7 +118,7 @@ def make_optimizer(
         return torch.optim.Adam(net.parameters(), recipe.learning_rate)
     return torch.optim.SGD(net.parameters(), recipe.learning_rate, momentum=recipe.momentum)
 
-
+# %% ../nbs/11c_training.ipynb #4bd492c7
 class StepResult(NamedTuple):
     "What happened in a step."
 
@@ -127,7 +127,7 @@ class StepResult(NamedTuple):
     gradient_norm: float
     skipped: bool  # nothing was changed, because the gradient was not finite
 
-
+# %% ../nbs/11c_training.ipynb #ce8a71c0
 def train_step(
     net: nn.Module,  # network, changed in place
     optimizer: torch.optim.Optimizer,  # changed in place

@@ -46,7 +46,7 @@ class Choice(NamedTuple):
     n_clusters: int  # K
     method: str  # one of METHODS
 
-
+# %% ../nbs/09b_trials.ipynb #0c256dee
 SHORT = {
     "lasso": "LASSO + SC",
     "omp": "OMP + SC",
@@ -59,7 +59,7 @@ PRICED = ("lasso", "elastic_net")  # methods that know λ
 PLAIN = ("kmeans", "ward")  # methods without a graph
 RIVALS = ("cosine", "kmeans")  # the paper's baselines, the quicker one first
 
-
+# %% ../nbs/09b_trials.ipynb #f72d9b1d
 class Graph(NamedTuple):
     """The graph of the inliers at one setting, before it is cut."""
 
