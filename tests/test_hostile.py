@@ -48,6 +48,20 @@ def test_any_bytes_and_cut_files(name, content, keep):
         target.check(whole[: int(keep * len(whole))] + content, Path(folder))
 
 
+FOUND = {  # by tests/fuzz.py
+    "calls of a recording": [(255, 0.99996, 63, b"\xfd")],  # a number that is no character
+    "list of sounds": [  # a name of two lines
+        (10, 0.8721, 34, b'"' * 13 + b"\n" + b'"' * 21), (34, 0.13333, 34, b'"' * 27)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(FOUND))
+def test_found_before(name, tmp_path):
+    target = MADE[name]
+    target.check(target.edited(FOUND[name]), tmp_path)
+
+
 def nested(name):
     """A file of that kind, whose text is nested deeper than any reader goes."""
     target, deep = MADE[name], "[" * 100_000

@@ -56,7 +56,8 @@ def list_sounds(
     table = table.drop_duplicates("path").sort_values("path", ignore_index=True)
     names = sorted(set(table["source"]))
     if len(names) < 2:
-        held = f"sounds of one source only ({names[0]})" if names else "no sounds"
+        name = " ".join("".join(names).split())[:100]
+        held = f"sounds of one source only ({name})" if names else "no sounds"
         raise TrainingError(
             f"{place}: holds {held}; mixtures need two or more sources, each in a folder of its "
             "own or named in a CSV"
@@ -85,9 +86,8 @@ def _read_list(place: Path, split: str | None) -> pd.DataFrame:
     columns = [name for names in choices for name in [n for n in names if n in given][:1]]
     if len(columns) < 2 or (split is not None and "split" not in given):
         wanted = "a column path, a column source" + (" and a column split" if split else "")
-        raise TrainingError(
-            f"{place}: has the columns {', '.join(map(str, given))}; it needs {wanted}"
-        )
+        held = " ".join(", ".join(map(str, given)).split())[:200]
+        raise TrainingError(f"{place}: has the columns {held}; it needs {wanted}")
     if split is not None:
         given = given[given["split"] == split]
     table = given[columns].dropna().set_axis(["path", "source"], axis=1)
