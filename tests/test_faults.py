@@ -140,25 +140,44 @@ def test_killed_at_any_write(place, undisturbed):
     assert len(list((place / "out" / "work").iterdir())) == N + 1  # and the lock: nothing half
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_killed_while_results_are_moved(place, undisturbed, no_figures):
-    """In the last moves: a list of them is left, and what was moved is no result."""
-    usvbook("build", "in", "-o", "out", *OPTIONS, "--n-clusters", 2)
-    assert results(place / "out") != undisturbed
-    moves, replace = iter(range(3)), os.replace
+def stopped_at_calls(fault):
+    """A disk on which the new calls.csv cannot be moved into place."""
+    replace = os.replace
 
-    def replace_some(old, new):
-        if "out/calls.csv" in str(new):
-            raise KeyboardInterrupt
-        next(moves)
+    def replace_others(old, new):
+        if str(new).endswith("out/calls.csv") and "work/new" in str(old):
+            raise fault
         replace(old, new)
 
-    with mock.patch("os.replace", replace_some):
-        code, said = run_command("build", "in", "-o", "out", *OPTIONS, "--force")
-    assert code == 130 and "the same command goes on" in said
+    return mock.patch("os.replace", replace_others)
+
+
+def test_stopped_while_results_are_moved(place, undisturbed, no_figures):
+    """By the user, or by a table that is open elsewhere: the results before it are put back."""
+    usvbook("build", "in", "-o", "out", *OPTIONS, "--n-clusters", 2)
+    before = results(place / "out")
+    assert before != undisturbed
+    denied = PermissionError(
+        13, "Permission denied", "out/work/new/calls.csv", None, "out/calls.csv"
+    )
+    for fault, code in ((KeyboardInterrupt(), 130), (denied, 1)):
+        with stopped_at_calls(fault):
+            ended, said = run_command("build", "in", "-o", "out", *OPTIONS, "--force")
+        assert ended == code and ("goes on" if code == 130 else "calls.csv: cannot be") in said
+        assert results(place / "out") == before
+    assert completed(place, "--force") == [] and results(place / "out") == undisturbed
+
+
+def test_killed_while_results_are_moved(place, undisturbed, no_figures):
+    """Nobody puts anything back: the next run does, whether it may replace results or not."""
+    usvbook("build", "in", "-o", "out", *OPTIONS, "--n-clusters", 2)
+    before = results(place / "out")
+    with stopped_at_calls(KeyboardInterrupt()), mock.patch("usvbook.runs.undo_move"):
+        run_command("build", "in", "-o", "out", *OPTIONS, "--force")
     assert not (place / "out" / "run.json").exists()
-    assert completed(place) == []  # without --force: what lies there is the program's own
-    assert results(place / "out") == undisturbed
+    code, said = run_command("build", "in", "-o", "out", *OPTIONS)
+    assert code == 1 and "--force" in said and results(place / "out") == before
+    assert completed(place, "--force") == [] and results(place / "out") == undisturbed
 
 
 def test_killed_with_processes(place, undisturbed):
