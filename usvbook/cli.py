@@ -131,12 +131,15 @@ def main() -> None:
 
 # %% ../nbs/13_cli.ipynb #0c584b50
 @contextmanager
-def one_line() -> Iterator[None]:
+def one_line(
+    goes_on: bool = False,  # the same command, after it was interrupted
+) -> Iterator[None]:
     """End the program with one line where a fault is the user's or the world's to mend."""
     try:
         yield
     except KeyboardInterrupt:
-        text = "interrupted; no results were written; the same command goes on where it was"
+        text = "interrupted; no results were written"
+        text += "; the same command goes on where it was" if goes_on else ""
         typer.echo(f"usvbook: {text}", err=True)
         raise typer.Exit(130) from None
     except (ValueError, OSError, MemoryError) as error:
@@ -178,7 +181,7 @@ def detect(
     settings: Any = None,
 ) -> None:
     """Find the calls of recordings and write one row a call."""
-    with one_line(), workers(scheduler):
+    with one_line(goes_on=True), workers(scheduler):
         chosen = join_settings(settings, config, segmenter=segmenter, channel=channel)
         detect_recordings(recordings, out, chosen, n_jobs, force)
         typer.echo(f"calls: {out}")
@@ -204,7 +207,7 @@ def build(
 
     Unless --n-clusters is given, fewer than 400 calls get one unit for every ten calls.
     """
-    with one_line(), workers(scheduler):
+    with one_line(goes_on=True), workers(scheduler):
         chosen = join_settings(settings, config, segmenter=segmenter, channel=channel)
         repertoire = build_repertoire(recordings, out, chosen, n_jobs, force, n_seeds)
         typer.echo(f"units:   {len(repertoire.centroids_)}")
@@ -225,7 +228,7 @@ def assign(
     force: FORCE = False,
 ) -> None:
     """Assign the calls of new recordings to the units of a repertoire."""
-    with one_line(), workers(scheduler):
+    with one_line(goes_on=True), workers(scheduler):
         table = assign_recordings(repertoire, recordings, out, channel, n_jobs, force)
         typer.echo(f"calls:   {out / 'calls.csv'} ({len(table)} calls)")
         typer.echo(f"report:  {out / 'report.html'}")
@@ -395,6 +398,8 @@ def evaluate_command(
 
         if out is not None and out.exists() and not force:
             raise FileExistsError(f"{out}: exists; choose another name, or add --force")
+        if out is not None and not out.parent.is_dir():
+            raise FileNotFoundError(f"{out}: its folder is not there; make it first")
         with Watch().step("evaluate"):
             scores = evaluate_network(
                 sounds, model, n_sources, mixtures, duration_s or None, split, device,

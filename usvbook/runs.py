@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'SETTINGS', 'NULLABLE', 'WORK', 'MOVING', 'OLD', 'FILES', 'Setting', 'read_toml',
-           'read_settings', 'make_segmenter', 'make_repertoire', 'files_of_run', 'is_inside', 'check_free',
+           'as_kind', 'read_settings', 'make_segmenter', 'make_repertoire', 'files_of_run', 'is_inside', 'check_free',
            'move_results', 'move', 'undo_move', 'results_folder', 'one_line_for_disks', 'write_table', 'versions',
            'Watch', 'write_run', 'detect_calls', 'detect_recordings', 'shared_figures', 'draw_calls', 'save_figures',
            'draw_figures', 'build_repertoire', 'drop_done', 'write_results', 'assign_recordings', 'calls_to_tune',
@@ -13,6 +13,7 @@ __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'SETTINGS', 'NULLABLE', 'WORK', 'MO
 # %% ../nbs/10a_runs.ipynb #f61939e2
 import errno
 import json
+import math
 import os
 import shutil
 import sys
@@ -95,6 +96,17 @@ def read_toml(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{config}: is not TOML ({error}); write lines like tau = 0.8") from None
 
+# %% ../nbs/10a_runs.ipynb #c45372e4
+def as_kind(value: Any, kind: type) -> Any:
+    """`value` as a bool, int, float or str; ValueError where that would change what it says."""
+    if isinstance(value, bool) != (kind is bool):
+        raise ValueError
+    made = kind(value)
+    exact = isinstance(value, int | str) if kind is str else isinstance(value, str) or made == value
+    if not exact or (kind is float and not math.isfinite(made)):
+        raise ValueError
+    return made
+
 # %% ../nbs/10a_runs.ipynb #4b7e50ab
 def read_settings(
     given: dict[str, Any],  # from the command line
@@ -112,12 +124,10 @@ def read_settings(
     for name, value in settings.items():
         kind = SETTINGS[name].kind if name in SETTINGS else str
         try:
-            if isinstance(value, bool) != (kind is bool):
-                raise ValueError
             if name in NULLABLE and str(value).lower() == "none":
                 settings[name] = None
             else:
-                settings[name] = kind(value)
+                settings[name] = as_kind(value, kind)
         except (TypeError, ValueError, OverflowError):
             where = "" if name in given or config is None else f"{config}: "
             raise ValueError(
@@ -474,8 +484,9 @@ def detect_recordings(
         done = detect_calls(recordings, segmenter, channel, n_jobs, Watch(), work)
         with in_one_move(out) as beside:
             write_table(done.calls.table, beside)
-        for path in work.glob("*.npz"):
-            path.unlink()
+        if (done.files["error"] == "").all():
+            for path in work.glob("*.npz"):
+                path.unlink()
     return done
 
 # %% ../nbs/10a_runs.ipynb #56b8d2b5
@@ -706,8 +717,8 @@ def calls_to_tune(
     if known:
         try:
             run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            kept = {*SETTINGS, "segmenter", "channel"}
-            given = {n: v for n, v in run["parameters"].items() if n in kept} | given
+            was, kept = run["metrics"].get("n_calls"), {*SETTINGS, "segmenter", "channel"}
+            given = read_settings({n: v for n, v in run["parameters"].items() if n in kept} | given)
             places = [row["audio_path"] for row in run["inputs"] if not row["error"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -717,8 +728,7 @@ def calls_to_tune(
     usable = known and os.access(folder / WORK, os.W_OK)
     with work_area(folder / WORK) if usable else nullcontext() as work:
         calls = detect_calls(places, segmenter, channel, n_jobs, watch, work).calls
-    if known and run["metrics"].get("n_calls") != len(calls):
-        was = run["metrics"].get("n_calls")
+    if known and was != len(calls):
         watch.remark(f"{folder} has {was} calls, but {len(calls)} are found now: others than then")
     repertoire, remark = make_repertoire(given, len(calls), n_jobs)
     if remark:

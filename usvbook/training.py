@@ -226,6 +226,11 @@ def load_run(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         kept = ("fingerprint", "step", "skipped", "seconds", "history")
         rest = {name: header[name] for name in kept}
+        counts, numbers = (rest["step"], rest["skipped"]), (int, float)
+        if any(type(n) is not int or not 0 <= n <= recipe.n_steps for n in counts):
+            raise ValueError(f"{counts[1]!r} of {counts[0]!r} steps skipped")
+        if type(rest["seconds"]) not in numbers or type(rest["history"]) is not list:
+            raise ValueError("its history cannot be read")
         return Run(recipe, front_end_of(header["front"]), net, optimizer, **rest)
     except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
         fault = str(error).splitlines()[0][:150]
@@ -423,7 +428,8 @@ def lightning_module(
             self.saved = time.monotonic()
 
         def train_dataloader(self) -> Any:
-            steps: Any = range(run.recipe.n_steps * self.trainer.world_size)
+            left = max(run.recipe.n_steps - run.step, 0)
+            steps: Any = range(left * self.trainer.world_size)
             return torch.utils.data.DataLoader(steps, batch_size=None)
 
         def training_step(self, *_: Any) -> None:
@@ -436,7 +442,7 @@ def lightning_module(
             run.seconds += time.monotonic() - began
             _note(run, result)
             self.log_dict({"loss": result.loss, "score": result.score}, prog_bar=True)
-            self.trainer.should_stop = run.step == run.recipe.n_steps
+            self.trainer.should_stop = run.step >= run.recipe.n_steps
             if time.monotonic() - self.saved > checkpoint_s:
                 self.keep()
 
