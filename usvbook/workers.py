@@ -137,7 +137,8 @@ def welcoming(
 
         def setup(self, worker: Any) -> None:
             if text := difference(self.ours, identity()):
-                raise OSError(text)
+                worker.loop.add_callback(worker.close)
+                raise OSError(text)  # stands in the worker's log
             keep_freed_memory()
 
     name = f"usvbook-{client.id}"
