@@ -28,9 +28,8 @@ COMMANDS = {
     "repertoire": "repertoire.py --n 9000 --k 40",
     "tuning": "tuning.py",
     "growth": "growth.py --csv nbs/growth.csv",
-    "scaling": "scaling.py --csv nbs/tutorials/scaling.csv",
     "deep_clustering": "deep_clustering.py",
-    "separation": "separation.py",
+    "separation": "separation.py --n 100 --only initial count",
 }
 NEEDS_RECORDINGS = {"segmentation", "separation"}
 
