@@ -422,7 +422,7 @@ OTHERS = [
     Case("no tapers", nothing, "detect song.flac -o calls.csv --n-tapers 0", 1,
          ("n_tapers = 0", "between 1 and")),
     Case("threshold is no number", nothing, "detect song.flac -o calls.csv --threshold nan", 1,
-         ("threshold = nan", "must be above")),
+         ("threshold = nan", "not a finite number")),
     Case("no clusters", nothing, "build song.flac -o out --n-clusters 0", 1,
          ("n_clusters", "0")),
 ]  # fmt: skip

@@ -293,6 +293,18 @@ def test_read_error_in_the_middle(place, undisturbed, no_figures):
     assert completed(place, "--force") == ["2.wav"] and results(place / "out") == undisturbed
 
 
+def test_detect_with_a_recording_that_cannot_be_read(place):
+    """What is kept of the others stays for the time when it can be."""
+    content = (place / "in" / "2.wav").read_bytes()
+    (place / "in" / "2.wav").write_bytes(b"no audio")
+    usvbook("detect", "in", "-o", "calls.csv")
+    (place / "in" / "2.wav").write_bytes(content)
+    with searched() as names:
+        usvbook("detect", "in", "-o", "calls.csv", "--force")
+    assert names == ["2.wav"]
+    assert sorted(p.name for p in place.iterdir()) == ["calls.csv", "in"]
+
+
 def test_vanished_mount(place, undisturbed, no_figures):
     """The folder of the recordings goes after the second; what was kept of them stays."""
     blocks = Recording.blocks
