@@ -412,7 +412,7 @@ OTHERS = [
          ("lab.toml", "taus", "known: ")),
     Case("wrong type", text("lab.toml", 'n_clusters = "many"'),
          "build song.flac -o out --config lab.toml", 1,
-         ("lab.toml", "n_clusters = 'many'", "int", "correct it")),
+         ("lab.toml", "n_clusters = 'many'", "a whole number", "correct it")),
     Case("wrong method", nothing, "build song.flac -o out --method magic --n-clusters 2", 1,
          ("method", "'magic'", "choose one of")),
     Case("wrong segmenter", nothing, "build song.flac -o out --segmenter ear", 1,
