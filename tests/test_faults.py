@@ -417,6 +417,24 @@ def test_records_lead_nowhere_else(tmp_path, record):
     assert not (out / "calls.csv").exists() and (out / "run.json").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+@pytest.mark.parametrize("link", ["work/old", "work/old/figures"])
+def test_nothing_is_put_back_from_elsewhere(tmp_path, link):
+    """A stranger's list of moves, and a link to where the user's own files lie."""
+    out, own = tmp_path / "out", tmp_path / "own"
+    (out / link).parent.mkdir(parents=True)
+    (own / "figures").mkdir(parents=True)
+    for name in ("a.png", "figures/a.png"):
+        (own / name).write_text("mine")
+    (out / link).symlink_to(own)
+    names = {"files": [], "old": ["a.png", "figures/a.png"]}
+    (out / "work" / "moving.json").write_text(json.dumps(names))
+    with results_folder(out, force=True) as fresh:
+        (fresh / "run.json").write_text("{}")
+    assert {p.read_text() for p in own.rglob("*.png")} == {"mine"}
+    assert len(list(own.rglob("*.png"))) == 2 and not list(out.rglob("*.png"))
+
+
 def test_detect_goes_on_where_it_was(place):
     with full_after(100):
         code, said = run_command("detect", "in", "-o", "calls.csv")

@@ -260,14 +260,17 @@ def move(old: Path, new: Path) -> None:
 
 def undo_move(out: Path) -> None:
     """Put everything to where it was before a move that did not end, if there is one."""
-    old = files_of_run(out, MOVING, "old")
+    old, aside = files_of_run(out, MOVING, "old"), out / OLD
+    if aside.is_symlink():  # no run made it
+        aside.unlink()
     for name in {*files_of_run(out, MOVING)} - {*old}:
         (out / name).unlink(missing_ok=True)
     for name in sorted(old, key=lambda name: (name.name == "run.json", name)):
-        if (out / OLD / name).exists():  # else it is still in its place
-            move(out / OLD / name, out / name)
+        place = (aside / name).parent.resolve()
+        if os.path.lexists(aside / name) and place == aside.resolve() / name.parent:
+            move(aside / name, out / name)  # else it is still where it was
     (out / MOVING).unlink(missing_ok=True)
-    shutil.rmtree(out / OLD, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 # %% ../nbs/10a_runs.ipynb #0e890b4f
 @contextmanager
