@@ -23,7 +23,7 @@ from conftest import RATE, run_command, usvbook
 
 from usvbook.preprocessing import CallImages
 from usvbook.recordings import Recording
-from usvbook.runs import results_folder
+from usvbook.results_folder import results_folder
 from usvbook.segmentation import MultitaperSegmenter, segment_recordings
 from usvbook.synthesis import synthesize
 from usvbook.work_area import work_area
@@ -172,7 +172,7 @@ def test_killed_while_results_are_moved(place, undisturbed, no_figures):
     """Nobody puts anything back: the next run does, whether it may replace results or not."""
     usvbook("build", "in", "-o", "out", *OPTIONS, "--n-clusters", 2)
     before = results(place / "out")
-    with stopped_at_calls(KeyboardInterrupt()), mock.patch("usvbook.runs.undo_move"):
+    with stopped_at_calls(KeyboardInterrupt()), mock.patch("usvbook.results_folder.undo_move"):
         run_command("build", "in", "-o", "out", *OPTIONS, "--force")
     assert not (place / "out" / "run.json").exists()
     code, said = run_command("build", "in", "-o", "out", *OPTIONS)

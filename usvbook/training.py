@@ -226,11 +226,16 @@ def load_run(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         kept = ("fingerprint", "step", "skipped", "seconds", "history")
         rest = {name: header[name] for name in kept}
-        counts, numbers = (rest["step"], rest["skipped"]), (int, float)
-        if any(type(n) is not int or not 0 <= n <= recipe.n_steps for n in counts):
-            raise ValueError(f"{counts[1]!r} of {counts[0]!r} steps skipped")
-        if type(rest["seconds"]) not in numbers or type(rest["history"]) is not list:
-            raise ValueError("its history cannot be read")
+        kinds: dict[str, Any] = {
+            "step": int,
+            "skipped": int,
+            "seconds": (int, float),
+            "history": list,
+        }
+        if wrong := [name for name, kind in kinds.items() if not isinstance(rest[name], kind)]:
+            raise ValueError(f"{wrong[0]} = {rest[wrong[0]]!r}")
+        if not 0 <= rest["skipped"] <= rest["step"] <= recipe.n_steps:
+            raise ValueError(f"step {rest['step']} of {recipe.n_steps}, {rest['skipped']} skipped")
         return Run(recipe, front_end_of(header["front"]), net, optimizer, **rest)
     except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
         fault = str(error).splitlines()[0][:150]
@@ -345,7 +350,7 @@ def _advance(
     run.skipped += result.skipped
     return result
 
-
+# %% ../nbs/11c_training.ipynb #3446536f
 def _steps(run: Run, bank: SoundBank, background: SoundBank | None) -> Iterator[StepResult]:
     "The remaining steps of a run, one after the other."
     run.net.train()
@@ -359,7 +364,7 @@ def _steps(run: Run, bank: SoundBank, background: SoundBank | None) -> Iterator[
             )
         yield result
 
-
+# %% ../nbs/11c_training.ipynb #af2f02dd
 def _note(run: Run, result: StepResult) -> None:
     "Add a step to the history, of which each entry is the mean of a hundredth of the run."
     if (run.step - 1) % max(1, run.recipe.n_steps // 100) == 0:
@@ -372,7 +377,7 @@ def _note(run: Run, result: StepResult) -> None:
         entry["n"] = n
     entry["step"], entry["seconds"] = run.step, round(run.seconds, 1)
 
-
+# %% ../nbs/11c_training.ipynb #0fca64c1
 def _progress_bar(run: Run) -> Any:
     "A bar that stands at the run's step."
     from tqdm.auto import tqdm

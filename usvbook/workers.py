@@ -119,8 +119,9 @@ def check_workers(
             f"{address}: a worker cannot do this work ({' '.join(str(error).split())[:200]}); "
             "install usvbook[cluster] where it runs"
         ) from None
+    ours = identity()
     for worker, theirs in found.items():
-        if text := difference(identity(), theirs):
+        if text := difference(ours, theirs):
             raise OSError(f"{worker}: {text}")
 
 # %% ../nbs/00b_workers.ipynb #3f940807
@@ -142,8 +143,8 @@ def welcoming(
             keep_freed_memory()
 
     name = f"usvbook-{client.id}"
-    client.register_plugin(Welcome(identity()), name)
     try:
+        client.register_plugin(Welcome(identity()), name)
         yield
     finally:
         with suppress(OSError):  # the scheduler may be gone
