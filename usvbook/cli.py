@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .files import in_one_move
+from .files import in_one_line, in_one_move
 from usvbook.runs import (
     BOTH,
     FILES,
@@ -145,14 +145,14 @@ def one_line(
     except (ValueError, OSError, MemoryError) as error:
         if os.environ.get("USVBOOK_DEBUG"):
             raise
-        typer.echo(f"usvbook: {' '.join(str(error).split()) or type(error).__name__}", err=True)
+        typer.echo(f"usvbook: {in_one_line(error, 2000) or type(error).__name__}", err=True)
         raise typer.Exit(1) from None
     except typer.Exit:
         raise
     except Exception as error:
         if os.environ.get("USVBOOK_DEBUG"):
             raise
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        text = f"{type(error).__name__}: {in_one_line(error, 2000)}"
         text += "; set USVBOOK_DEBUG=1 to see where, and report it"
         typer.echo(f"usvbook: fault of the program, no results were written: {text}", err=True)
         raise typer.Exit(1) from None

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from .deep_clustering import FrontEnd, features, partition, stft, with_normalisation
+from .files import in_one_line
 from .recordings import Recording, RecordingError, find_recordings
 
 # %% ../nbs/11b_mixtures.ipynb #adb62822
@@ -56,8 +57,7 @@ def list_sounds(
     table = table.drop_duplicates("path").sort_values("path", ignore_index=True)
     names = sorted(set(table["source"]))
     if len(names) < 2:
-        name = " ".join("".join(names).split())[:100]
-        held = f"sounds of one source only ({name})" if names else "no sounds"
+        held = f"sounds of one source only ({in_one_line(names[0])})" if names else "no sounds"
         raise TrainingError(
             f"{place}: holds {held}; mixtures need two or more sources, each in a folder of its "
             "own or named in a CSV"
@@ -86,7 +86,7 @@ def _read_list(place: Path, split: str | None) -> pd.DataFrame:
     columns = [name for names in choices for name in [n for n in names if n in given][:1]]
     if len(columns) < 2 or (split is not None and "split" not in given):
         wanted = "a column path, a column source" + (" and a column split" if split else "")
-        held = " ".join(", ".join(map(str, given)).split())[:200]
+        held = in_one_line(", ".join(map(str, given)))
         raise TrainingError(f"{place}: has the columns {held}; it needs {wanted}")
     if split is not None:
         given = given[given["split"] == split]

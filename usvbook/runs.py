@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import in_one_move
+from .files import in_one_line, in_one_move
 from .results_folder import WORK, one_line_for_disks, results_folder
 
 # %% ../nbs/10a_runs.ipynb #8e88ebc8
@@ -228,7 +228,7 @@ class Watch:
 
     def remark(self, text: str) -> None:
         """Keep a remark and say it."""
-        self.remarks.append(" ".join(text.split()))
+        self.remarks.append(in_one_line(text, 2000))
         print(f"note: {self.remarks[-1]}", file=sys.stderr)
 
 # %% ../nbs/10a_runs.ipynb #5bcaaa7c

@@ -28,7 +28,7 @@ from usvbook.evaluation import (
     model_separators,
     summarise,
 )
-from .files import in_one_move
+from .files import in_one_line, in_one_move
 from usvbook.mixtures import (
     Recipe,
     SoundBank,
@@ -239,7 +239,7 @@ def read_recipe(
     except TrainingError:
         raise
     except (TypeError, ValueError) as error:
-        raise TrainingError(f"recipe: {' '.join(str(error).split())}; correct it") from None
+        raise TrainingError(f"recipe: {in_one_line(error)}; correct it") from None
 
 # %% ../nbs/12c_separation_runs.ipynb #7db815e9
 def check_device(

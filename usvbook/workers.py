@@ -17,6 +17,8 @@ from typing import Any
 import joblib
 from joblib.parallel import get_active_backend
 
+from .files import in_one_line
+
 # %% ../nbs/00b_workers.ipynb #398b0e30
 def on_cluster() -> bool:
     """Whether joblib hands its work to a Dask cluster at present."""
@@ -116,7 +118,7 @@ def check_workers(
         found = client.run(identity)
     except Exception as error:  # whatever a worker says that cannot import this package
         raise OSError(
-            f"{address}: a worker cannot do this work ({' '.join(str(error).split())[:200]}); "
+            f"{address}: a worker cannot do this work ({in_one_line(error)}); "
             "install usvbook[cluster] where it runs"
         ) from None
     ours = identity()
