@@ -23,10 +23,9 @@ from conftest import RATE, run_command, usvbook
 
 from usvbook.preprocessing import CallImages
 from usvbook.recordings import Recording
-from usvbook.results_folder import results_folder
+from usvbook.results_folder import results_folder, work_area
 from usvbook.segmentation import MultitaperSegmenter, segment_recordings
 from usvbook.synthesis import synthesize
-from usvbook.work_area import work_area
 
 N = 4  # recordings
 OPTIONS = ("--n-clusters", 3, "--n-seeds", 0, "--tau", 0.6)

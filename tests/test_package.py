@@ -1,6 +1,7 @@
 """The package as a whole: equal to its notebooks, clean, layered, light, alone in its wheel."""
 
 import ast
+import graphlib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ NUMBERED = [p for p in NOTEBOOKS if re.match(r"\d+", p.name)]
 # Modules that start the room's numbers: usvbook/ssc.py comes from 05_ssc.ipynb.
 ROOMS = {re.sub(r"^\d+[a-z]*_", "", p.stem): re.match(r"\d+[a-z]*", p.name)[0] for p in NUMBERED}
 SIDE_ROOMS = {"11", "12"}  # they stand beside the main way
-SIDE_MAY_USE = {"00", "00a", "01"}
+SIDE_MAY_USE = {"00", "01"}
 
 
 def ident(path: Path) -> str:
@@ -124,8 +125,9 @@ def test_every_page_is_in_the_navigation():
     listed = re.findall(r"^\s*- (\S+\.ipynb)$", text, flags=re.MULTILINE)
     pages = [p.relative_to(ROOT / "nbs").as_posix() for p in NOTEBOOKS]
     assert sorted(listed) == sorted(pages)
-    numbered = [name for name in listed if name[0].isdigit()]
-    assert numbered == sorted(numbered), "the rooms are listed in the order of their numbers"
+    for part in text.split("- section:")[1:]:
+        numbers = re.findall(r"^\s*- (\d\w+)\.ipynb$", part, flags=re.MULTILINE)
+        assert numbers == sorted(numbers), f"rooms in the order of their numbers: {part}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ident)
@@ -140,17 +142,42 @@ def test_links_lead_somewhere(path):
 # ------------------------------------------------------------------------------------ layers
 
 
+def floor(module: str) -> str:
+    """The number of a room without its letter: 05 of 05b_self_expression."""
+    return ROOMS[module][:2]
+
+
+def code_of(module: str) -> str:
+    return (ROOT / "usvbook" / f"{module}.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("module", sorted(ROOMS))
-def test_rooms_import_only_from_lower_rooms(module):
-    """A room uses the rooms before it; 11 and 12 use 00, 01 and each other only."""
-    code = (ROOT / "usvbook" / f"{module}.py").read_text(encoding="utf-8")
-    number = ROOMS[module]
+def test_rooms_import_only_from_lower_floors(module):
+    """A room uses lower numbers and its own; 11 and 12 use 00, 01 and each other only."""
+    code = code_of(module)
     for other in imported_modules(code):
         assert other in ROOMS, f"{module} imports usvbook.{other}, which no notebook makes"
-        assert ROOMS[other] < number, f"{module} ({number}) imports {other} ({ROOMS[other]})"
-        if number[:2] in SIDE_ROOMS:
-            assert ROOMS[other] in SIDE_MAY_USE or ROOMS[other][:2] in SIDE_ROOMS
+        assert floor(other) <= floor(module), (
+            f"{module} ({ROOMS[module]}) imports {other} ({ROOMS[other]})"
+        )
+        if floor(module) in SIDE_ROOMS:
+            assert floor(other) in SIDE_MAY_USE | SIDE_ROOMS
     assert not re.search(r"^\s*(from|import) (nbdev|fastcore)\b", code, flags=re.MULTILINE)
+
+
+def test_no_circles_within_a_floor():
+    """The rooms of one number can be read in some order in which none needs a later one."""
+    needs = {
+        module: {other for other in imported_modules(code_of(module)) if other in ROOMS}
+        for module in ROOMS
+    }
+    tuple(graphlib.TopologicalSorter(needs).static_order())  # CycleError names a circle
+
+
+def test_every_floor_is_entered_through_its_unlettered_room():
+    """01a and 01b stand behind 01: a number with letters has a room without one."""
+    numbers = set(ROOMS.values())
+    assert {number[:2] for number in numbers} <= numbers
 
 
 def test_import_checker_sees_every_form():

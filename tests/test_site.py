@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parent.parent
 # With sliders, and with most kinds of figures. That the others run is what `nbdev_test` shows.
-RUN = ("03b_sliders", "04_outliers", "05_ssc", "09_figures", "10_tuning", "method")
+RUN = ("10d_sliders", "04_outliers", "05_ssc", "09_figures", "10_tuning", "method")
 pytestmark = pytest.mark.browser
 
 

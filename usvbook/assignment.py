@@ -9,6 +9,7 @@ __all__ = ['centroids', 'assign', 'order_by_size', 'found_units']
 import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 
+from .files import Fault
 from .outliers import TIE
 
 # %% ../nbs/06_assignment.ipynb #65ff190b
@@ -18,7 +19,7 @@ def _count_units(labels: np.ndarray, n_clusters: int | None) -> int:
     if n_clusters is None:
         return largest + 1
     if largest >= n_clusters:
-        raise ValueError(f"label {largest} does not fit n_clusters = {n_clusters}; count from 0")
+        raise Fault(f"label {largest} does not fit n_clusters = {n_clusters}; count from 0")
     return n_clusters
 
 
@@ -34,7 +35,7 @@ def centroids(
     """
     X, labels = np.asarray(X), np.asarray(labels)
     if len(X) != len(labels):
-        raise ValueError(f"{len(X)} rows in X but {len(labels)} labels; give one label a row")
+        raise Fault(f"{len(X)} rows in X but {len(labels)} labels; give one label a row")
     means = np.zeros(
         (_count_units(labels, n_clusters), X.shape[1]), dtype=np.result_type(X.dtype, np.float32)
     )
@@ -55,7 +56,7 @@ def assign(
     """
     X, centroids = np.asarray(X), np.asarray(centroids, dtype=np.float64)
     if X.ndim != 2 or X.shape[1:] != centroids.shape[1:]:
-        raise ValueError(
+        raise Fault(
             f"calls have shape {X.shape}, centroids {centroids.shape}; both need the same number"
             " of columns, so use the picture the centroids were made with"
         )

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .files import Fault
+
 # %% ../nbs/11_deep_clustering.ipynb #587e579c
 FLOOR_DB = -120.0  # level of digital silence; below the rounding noise of 16-bit samples
 
@@ -82,14 +84,14 @@ def check_front_end(
     }
     for line, wrong in faults.items():
         if wrong:
-            raise ValueError(f"front end: {line}")
+            raise Fault(f"front end: {line}")
     if front.n_bins < 1:
-        raise ValueError(f"front end: band_hz = ({low}, {high}) holds no bin; widen it")
+        raise Fault(f"front end: band_hz = ({low}, {high}) holds no bin; widen it")
     for name, values in (("mean_db", front.mean_db), ("deviation_db", front.deviation_db)):
         if len(values) not in (1, front.n_bins) or not np.isfinite(values).all():
-            raise ValueError(f"front end: {name} must be 1 or {front.n_bins} finite numbers")
+            raise Fault(f"front end: {name} must be 1 or {front.n_bins} finite numbers")
     if min(front.deviation_db) <= 0:
-        raise ValueError("front end: deviation_db must be above 0")
+        raise Fault("front end: deviation_db must be above 0")
 
 # %% ../nbs/11_deep_clustering.ipynb #cde56e37
 def speech_front_end(
@@ -120,13 +122,13 @@ def stft(
     """
     x = torch.as_tensor(x).float()
     if x.shape[-1] < front.n_fft:
-        raise ValueError(
+        raise Fault(
             f"{x.shape[-1]} samples are less than one window of {front.n_fft} "
             f"({1000 * front.n_fft / front.samplerate_hz:.1f} ms); give a longer signal"
         )
     if not torch.isfinite(x).all():
         first = int((~torch.isfinite(x)).any(dim=tuple(range(x.ndim - 1))).nonzero()[0])
-        raise ValueError(
+        raise Fault(
             f"sample {first} ({first / front.samplerate_hz:.4f} s) is not a finite number; "
             "cut it out or replace it"
         )
@@ -183,7 +185,7 @@ def with_normalisation(
     n, total, squares = sums
     if (n < 2).any():
         silent = front.freqs_hz[int(n.argmin())]
-        raise ValueError(f"nothing but silence at {silent:.0f} Hz; give sounds, or narrow band_hz")
+        raise Fault(f"nothing but silence at {silent:.0f} Hz; give sounds, or narrow band_hz")
     mean = total / n
     deviation = (squares / n - mean**2).clamp(min=1.0).sqrt()
     return replace(front, mean_db=tuple(mean.tolist()), deviation_db=tuple(deviation.tolist()))
@@ -238,7 +240,7 @@ def active_bins(
         above = magnitude > peaks[..., None, None] * 10 ** (-floor_db / 20)
         kept = above.any(-3) if rule == "any" else above.all(-3)
     else:
-        raise ValueError(f"rule = {rule!r} is none of 'any', 'all', 'mixture'")
+        raise Fault(f"rule = {rule!r} is none of 'any', 'all', 'mixture'")
     if background is not None:
         kept &= magnitude.amax(-3) > background.abs()
     return kept
@@ -324,7 +326,7 @@ Weighting = Literal["classic", "unweighted", "whitened"]
 def check_bins(V: Tensor, labels: Tensor) -> None:
     "Raise `ValueError` unless there is one row of V for each label."
     if V.shape[:-1] != labels.shape:
-        raise ValueError(
+        raise Fault(
             f"V has shape {tuple(V.shape)} and labels {tuple(labels.shape)}; "
             "they must be (..., N, K) and (..., N)"
         )
@@ -342,9 +344,7 @@ def dc_loss(
         loss = whitened_loss(V, labels)
         return loss if reduction == "sum" else loss / V.shape[-1]
     if weighting not in ("classic", "unweighted"):
-        raise ValueError(
-            f"weighting = {weighting!r} is none of 'classic', 'unweighted', 'whitened'"
-        )
+        raise Fault(f"weighting = {weighting!r} is none of 'classic', 'unweighted', 'whitened'")
     Y = indicator(labels, V.dtype)
     weight = bin_weights(Y, weighting)
     weighted_V, weighted_Y = V * weight[..., None], Y * weight[..., None]

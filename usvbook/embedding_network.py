@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .deep_clustering import FrontEnd, features
-from .files import in_one_move
+from .files import Fault, in_one_move
 
 # %% ../nbs/11a_embedding_network.ipynb #d9a77823
 class EmbeddingNet(nn.Module):
@@ -37,9 +37,9 @@ class EmbeddingNet(nn.Module):
     ) -> None:
         super().__init__()
         if min(n_bins, hidden, layers, n_dims) < 1:
-            raise ValueError("n_bins, hidden, layers and n_dims must be 1 or more")
+            raise Fault("n_bins, hidden, layers and n_dims must be 1 or more")
         if activation not in ("tanh", "logistic"):
-            raise ValueError(f"activation = {activation!r} must be 'tanh' or 'logistic'")
+            raise Fault(f"activation = {activation!r} must be 'tanh' or 'logistic'")
         self.config: dict[str, Any] = {"n_bins": n_bins, "hidden": hidden, "layers": layers}
         self.config |= {"n_dims": n_dims, "activation": activation}
         self.lstm = nn.LSTM(n_bins, hidden, layers, batch_first=True, bidirectional=True)
@@ -86,7 +86,7 @@ def front_end_at(
     first = front.band.start
     band_hz = ((first - 0.5) * step_hz, (first + front.n_bins - 0.5) * step_hz)
     if scale < 1 and band_hz[1] - step_hz / 2 > samplerate_hz / 2 * (1 + 1e-9):
-        raise ValueError(
+        raise Fault(
             f"sampling rate {samplerate_hz} Hz holds less than the model's band, up to "
             f"{front.freqs_hz[-1]:.0f} Hz; take a model for lower rates, or a recording at "
             f"{2 * front.freqs_hz[-1]:.0f} Hz or more"
@@ -111,7 +111,7 @@ class Model:
 
     def __post_init__(self) -> None:
         if self.net.config["n_bins"] != self.front.n_bins:
-            raise ValueError(
+            raise Fault(
                 f"the network reads {self.net.config['n_bins']} bins, the front end has "
                 f"{self.front.n_bins}; make both with the same band"
             )
@@ -146,7 +146,7 @@ class Model:
 FORMAT = "usvbook deep clustering 1"
 
 
-class WeightsError(ValueError):
+class WeightsError(Fault):
     "A file of weights that cannot be used: one line with the file, the fault and the remedy."
 
 
@@ -208,12 +208,12 @@ def network_of(
     there = {name: tuple(one.shape) for name, one in tensors.items()}
     if wanted != there:
         name = sorted(set(wanted.items()) ^ set(there.items()))[0][0]
-        raise ValueError(
+        raise Fault(
             f"{name} has shape {there.get(name)} where the header tells of {wanted.get(name)}"
         )
     for name, one in tensors.items():
         if not torch.isfinite(one).all():
-            raise ValueError(f"{name} holds values that are not finite")
+            raise Fault(f"{name} holds values that are not finite")
     net = EmbeddingNet(**config, init_sd=None)
     net.load_state_dict({name: one.float() for name, one in tensors.items()})
     return net

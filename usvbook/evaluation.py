@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from .deep_clustering import FrontEnd, stft
+from .files import Fault
 from usvbook.mixtures import (
     SoundBank,
     TrainingError,
@@ -114,9 +115,9 @@ def sdr_db(
         torch.from_numpy(np.asarray(estimates, np.float64)),
     )
     if not (torch.isfinite(target).all() and torch.isfinite(found).all()):
-        raise ValueError("references and estimates must be finite numbers")
+        raise Fault("references and estimates must be finite numbers")
     if (target == 0).all(-1).any():
-        raise ValueError("a reference is silent, and silence has no SDR; leave it out")
+        raise Fault("a reference is silent, and silence has no SDR; leave it out")
     target = target / target.square().sum(-1, keepdim=True).sqrt()
     found = found / found.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-300)
     low, high = SDR_RANGE_DB
@@ -232,7 +233,7 @@ def evaluate(
             }
             tables.append(scores.assign(**head, n_estimates=len(estimates)))
     if not tables:
-        raise ValueError("there are no mixtures to evaluate; give at least one")
+        raise Fault("there are no mixtures to evaluate; give at least one")
     table = pd.concat(tables, ignore_index=True)
     first = ["method", "mixture", "group", "name", "n_estimates"]
     return table[first + [name for name in table if name not in first]]

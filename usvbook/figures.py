@@ -25,6 +25,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from .assignment import assign
+from .files import Fault
 from .preprocessing import loud_rows, trim_frames, unit_rows
 from .recordings import Recording, plot_spectrogram, spectrogram
 
@@ -98,7 +99,7 @@ def busiest_stretch(
     The stretch starts 5 % of its length before a call. Raises `ValueError` for an empty table.
     """
     if not len(table):
-        raise ValueError("the table holds no calls; there is no stretch to show")
+        raise Fault("the table holds no calls; there is no stretch to show")
     margin_s = 0.05 * duration_s
     best, most = (str(table["audio_path"].iloc[0]), 0.0), -1
     for path, rows in table.groupby("audio_path", sort=False):
@@ -135,7 +136,7 @@ def plot_calls(
     hop_s = max(0.0005, (stop_s - start_s) / 3000)
     x = recording.read(int(start_s * rate), math.ceil(stop_s * rate))
     if len(x) < n_fft:
-        raise ValueError(
+        raise Fault(
             f"{recording.path}: {start_s:g} to {stop_s:g} s is too short to draw; choose others"
         )
     spec = spectrogram(x, rate, n_fft, hop_s, start_s=int(start_s * rate) / rate)
@@ -269,7 +270,7 @@ def plot_examples(
     """Mean and spread of one unit, its most typical and its least typical calls."""
     members = np.asarray(X)[np.asarray(labels) == unit]
     if not len(members):
-        raise ValueError(f"unit {unit} has no calls; units with calls: {np.unique(labels)}")
+        raise Fault(f"unit {unit} has no calls; units with calls: {np.unique(labels)}")
     mean, spread = members.mean(axis=0), members.std(axis=0)
     cosines = unit_rows(members) @ unit_rows(mean[None])[0]
     order = np.argsort(-cosines, kind="stable")
@@ -393,10 +394,10 @@ def plot_flow(
     """
     X, labels, is_inlier = np.asarray(X), np.asarray(labels), np.asarray(is_inlier, dtype=bool)
     if not (len(patches) == len(X) == len(labels) == len(is_inlier)) or not len(X):
-        raise ValueError("patches, X, labels and is_inlier must have one entry a call, at least 1")
+        raise Fault("patches, X, labels and is_inlier must have one entry a call, at least 1")
     inliers, outliers, cosines = _examples_of_flow(X, is_inlier, labels, centroids)
     if not len(inliers) + len(outliers):
-        raise ValueError("no call has both a picture and a unit; there is nothing to draw")
+        raise Fault("no call has both a picture and a unit; there is nothing to draw")
     if ax is None:
         ax = plt.subplots(figsize=(14, 6.4), layout="constrained")[1]
     first = np.concatenate([inliers[: 4 - min(1, len(outliers))], outliers[:1]])
@@ -479,7 +480,7 @@ def plot_embedding(
     """Calls as points in the colour of their unit; the number above each unit's median call."""
     xy, labels = np.asarray(xy, dtype=float), np.asarray(labels)
     if xy.shape != (len(labels), 2):
-        raise ValueError(f"xy has shape {xy.shape}; it must be ({len(labels)}, 2), as the labels")
+        raise Fault(f"xy has shape {xy.shape}; it must be ({len(labels)}, 2), as the labels")
     if ax is None:
         inches = 5.5 if len(np.unique(labels)) <= 20 else 8.0
         ax = plt.subplots(figsize=(inches, inches), layout="constrained")[1]
@@ -509,7 +510,7 @@ def plot_embeddings(
 ) -> np.ndarray:
     """The layouts of several methods side by side, an array of axes. Paper, Fig. 4."""
     if set(embeddings) != set(labels):
-        raise ValueError(f"embeddings of {sorted(embeddings)}, but labels of {sorted(labels)}")
+        raise Fault(f"embeddings of {sorted(embeddings)}, but labels of {sorted(labels)}")
     size = (4.2 * len(embeddings), 4.5)
     axes = plt.subplots(1, len(embeddings), figsize=size, layout="constrained", squeeze=False)[1][0]
     for ax, (name, E) in zip(axes, embeddings.items(), strict=True):
@@ -526,7 +527,7 @@ def usage_table(
     """Number of calls of each unit (columns) in each recording (rows, in order of appearance)."""
     labels = np.asarray(labels)
     if len(labels) != len(recordings):
-        raise ValueError(f"{len(labels)} labels but {len(recordings)} recordings; give one a call")
+        raise Fault(f"{len(labels)} labels but {len(recordings)} recordings; give one a call")
     n_units = int(labels.max(initial=-1)) + 1 if n_units is None else n_units
     codes, names = pd.factorize(pd.Series(list(recordings), dtype=object).astype(str))
     counts = np.zeros((len(names), n_units), dtype=np.int64)
@@ -601,7 +602,7 @@ def plot_affinity(
     labels = np.asarray(labels)
     n = len(labels)
     if np.shape(A) != (n, n) or not n:
-        raise ValueError(f"A has shape {np.shape(A)} but there are {n} labels; give one a row")
+        raise Fault(f"A has shape {np.shape(A)} but there are {n} labels; give one a row")
     if ax is None:
         ax = plt.subplots(figsize=(5.4, 5.4), layout="constrained")[1]
     draw_affinity(A, labels, ax, pixels)

@@ -17,6 +17,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
 from .assignment import assign, centroids
+from .files import Fault
 
 # %% ../nbs/07_metrics.ipynb #51a571d0
 def centroid_distances(
@@ -112,7 +113,7 @@ def label_stability(
 ) -> float:
     """The mean adjusted Rand index over all pairs of labelings: 1 if all name the same units."""
     if len(labelings) < 2:
-        raise ValueError(f"stability needs at least two labelings, got {len(labelings)}")
+        raise Fault(f"stability needs at least two labelings, got {len(labelings)}")
     return float(np.mean([adjusted_rand_score(a, b) for a, b in combinations(labelings, 2)]))
 
 
@@ -199,7 +200,7 @@ def quality(
     inlier = np.ones(n, bool) if is_inlier is None else np.asarray(is_inlier, bool)
     alone = np.zeros(n, bool) if isolated is None else np.asarray(isolated, bool)
     if not len(X) == n == len(inlier) == len(alone) == (n if true is None else len(true)):
-        raise ValueError("X, labels, is_inlier, isolated and true must have one entry per call")
+        raise Fault("X, labels, is_inlier, isolated and true must have one entry per call")
     sizes = _unit_sizes(labels, n_clusters)
     result: dict[str, float | int] = {
         "n_calls": n,
@@ -236,7 +237,7 @@ def unit_table(
     between = centroid_distances(means)
     np.fill_diagonal(between, np.inf)
     if len(between) != len(units):
-        raise ValueError("a unit holds only calls without picture; give those the label -1")
+        raise Fault("a unit holds only calls without picture; give those the label -1")
     rows = []
     for k, unit in enumerate(units):
         members = labels == unit

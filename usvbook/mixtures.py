@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from .deep_clustering import FrontEnd, features, partition, stft, with_normalisation
-from .files import in_one_line
+from .files import Fault, in_one_line
 from .recordings import Recording, RecordingError, find_recordings
 
 # %% ../nbs/11b_mixtures.ipynb #adb62822
-class TrainingError(ValueError):
+class TrainingError(Fault):
     "A training that cannot be: one line with the place, the fault and the remedy."
 
 

@@ -26,6 +26,7 @@ import scipy.signal
 from sklearn.base import BaseEstimator
 
 from .calls import MEASURES, Calls, call_table
+from .files import Fault
 from .recordings import Recording, RecordingError
 from .segmentation import MultitaperSegmenter
 
@@ -54,7 +55,7 @@ def centre_frequencies(
     elif filterbank == "linear":
         centres = min_freq_hz + (k - 1) * (max_freq_hz - min_freq_hz) / n_filters
     else:
-        raise ValueError(f"filterbank = {filterbank!r} is unknown; use 'sigmoid' or 'linear'")
+        raise Fault(f"filterbank = {filterbank!r} is unknown; use 'sigmoid' or 'linear'")
     return np.trunc(centres)
 
 # %% ../nbs/02a_mupet.ipynb #aedf478e
@@ -546,17 +547,17 @@ def settings_bank(
     }
     for name, (low, high) in limits.items():
         if not low <= getattr(s, name) <= high:
-            raise ValueError(
+            raise Fault(
                 f"{name} = {getattr(s, name)!r} must lie between {low:g} and {high:g}; "
                 "MUPET allows nothing else"
             )
     if int(s.samplerate_hz) != s.samplerate_hz or int(s.n_filters) != s.n_filters:
-        raise ValueError("samplerate_hz and n_filters must be whole numbers; round them")
+        raise Fault("samplerate_hz and n_filters must be whole numbers; round them")
     bank = filter_bank(
         int(s.samplerate_hz), s.min_freq_hz, s.max_freq_hz, int(s.n_filters), s.filterbank
     )
     if bank.centres_hz[-2] >= half and not s.compat:
-        raise ValueError(
+        raise Fault(
             f"samplerate_hz = {s.samplerate_hz}: the highest channel, at "
             f"{bank.centres_hz[-2]:.0f} Hz, lies above half of it; "
             "raise samplerate_hz or use filterbank='linear'"

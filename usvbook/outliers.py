@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .files import Fault
 from .workers import shared_out
 
 # %% ../nbs/04_outliers.ipynb #342cf28a
@@ -21,7 +22,7 @@ def _row_norms(X: np.ndarray) -> np.ndarray:
     norms = np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))
     if not np.isfinite(norms).all():
         bad = int(np.flatnonzero(~np.isfinite(norms))[0])
-        raise ValueError(f"row {bad} of X holds values that are not finite; remove the call")
+        raise Fault(f"row {bad} of X holds values that are not finite; remove the call")
     return norms
 
 # %% ../nbs/04_outliers.ipynb #2b383841
@@ -55,7 +56,7 @@ def max_similarity(
     X = np.asarray(X)
     X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     if X.ndim != 2 or block_rows < 1:
-        raise ValueError(
+        raise Fault(
             f"X must have one row a call and block_rows must be at least 1; got shape {X.shape}"
             f" and block_rows = {block_rows}"
         )

@@ -22,6 +22,8 @@ from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, TransformerMixin
 from threadpoolctl import threadpool_limits
 
+from .files import Fault
+
 # %% ../nbs/03_preprocessing.ipynb #4f67937c
 def bicubic_kernel(
     x: np.ndarray,  # distances, in pixels of the input
@@ -40,7 +42,7 @@ def resize_matrix(
 ) -> np.ndarray:
     """The matrix (n_out, n_in), float64, read-only, that resizes one axis as `imresize` does."""
     if n_in < 1 or n_out < 1:
-        raise ValueError(f"cannot resize {n_in} pixels to {n_out}; both must be at least 1")
+        raise Fault(f"cannot resize {n_in} pixels to {n_out}; both must be at least 1")
     shrink = min(n_out / n_in, 1.0)
     half_width = 2.0 / shrink
     centres = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
@@ -63,7 +65,7 @@ def imresize(
     """Resize the last two axes as MATLAB's `imresize(a, shape)`: bicubic, antialiased; float64."""
     a = np.asarray(a, dtype=np.float64)
     if a.ndim < 2:
-        raise ValueError(f"imresize needs at least two axes, but the array has shape {a.shape}")
+        raise Fault(f"imresize needs at least two axes, but the array has shape {a.shape}")
     rows = resize_matrix(a.shape[-2], shape[0])
     columns = resize_matrix(a.shape[-1], shape[1])
     return rows @ a @ columns.T
@@ -215,7 +217,7 @@ PICTURES = ("cut", "frequency")
 def _patches_of(calls: Any) -> Any:
     """The patches of `calls`; ValueError for what can be walked through only once."""
     if isinstance(calls, Iterator):
-        raise ValueError("the calls can be walked through only once; give them as a list")
+        raise Fault("the calls can be walked through only once; give them as a list")
     return getattr(calls, "patches", calls)
 
 
@@ -223,7 +225,7 @@ def _checked(patches: Any) -> Iterator[np.ndarray]:
     """One patch after the other, each a 2-D array; ValueError for anything else."""
     for i, patch in enumerate(map(np.asarray, patches)):
         if patch.ndim != 2:
-            raise ValueError(
+            raise Fault(
                 f"call {i}: the patch has shape {patch.shape}; give calls as a list of 2-D arrays"
                 " (n_freqs, n_frames), one a call"
             )
@@ -264,9 +266,9 @@ def call_pictures(
 def _check_settings(picture: str, n_freqs: int, n_frames: int) -> None:
     """ValueError for a picture that is not known, or one without pixels."""
     if picture not in PICTURES:
-        raise ValueError(f"picture is {picture!r}; choose one of {', '.join(PICTURES)}")
+        raise Fault(f"picture is {picture!r}; choose one of {', '.join(PICTURES)}")
     if min(n_freqs, n_frames) < 1:
-        raise ValueError(f"n_freqs x n_frames is {n_freqs} x {n_frames}; both must be at least 1")
+        raise Fault(f"n_freqs x n_frames is {n_freqs} x {n_frames}; both must be at least 1")
 
 
 def _warn_of_missing(X: np.ndarray, calls: Any) -> None:

@@ -22,8 +22,10 @@ import scipy.fft
 import scipy.signal
 import soundfile as sf
 
+from .files import Fault
+
 # %% ../nbs/00_recordings.ipynb #130d70f6
-class RecordingError(ValueError):
+class RecordingError(Fault):
     "A recording that cannot be used: one line with the file, the fault and the remedy."
 
 
@@ -256,12 +258,12 @@ def iterate_blocks(
     """
     stop = recording.n_samples if stop is None else min(stop, recording.n_samples)
     if not 0 <= overlap < block_samples:
-        raise ValueError(
+        raise Fault(
             f"block_samples = {block_samples} must be 1 or above, and overlap = {overlap} from 0 "
             "to block_samples - 1"
         )
     if start < 0:
-        raise ValueError(f"start = {start} must not be negative")
+        raise Fault(f"start = {start} must not be negative")
     if start >= stop:
         return
     with open_checked(recording, start) as file:
@@ -380,7 +382,7 @@ def spectrogram(
     """
     x = np.asarray(x, dtype=np.float32)
     if x.ndim != 1 or len(x) < n_fft:
-        raise ValueError(f"x has shape {x.shape}; it must be one row of n_fft = {n_fft} or more")
+        raise Fault(f"x has shape {x.shape}; it must be one row of n_fft = {n_fft} or more")
     hop = max(1, round(hop_s * samplerate_hz))
     window = scipy.signal.get_window("hann", n_fft).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(x, n_fft)[::hop]

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from .assignment import assign, centroids, found_units, order_by_size
-from .files import DAMAGED, in_one_move, read_entry
+from .files import DAMAGED, Fault, in_one_move, read_entry
 from .metrics import quality, seed_stability
 from .mupet import MupetSegmenter
 from .outliers import max_similarity, split_outliers
@@ -48,7 +48,7 @@ def make_clusterer(
     if method == "ward":
         return WardOnComponents(n_clusters, random_state=random_state)
     if method not in METHODS:
-        raise ValueError(f"method = {method!r} is not known; choose one of {', '.join(METHODS)}")
+        raise Fault(f"method = {method!r} is not known; choose one of {', '.join(METHODS)}")
     spectral: dict[str, Any] = {"normalise": normalise, "random_state": random_state}
     if method == "cosine":
         return CosineSpectralClustering(n_clusters, **spectral)
@@ -63,7 +63,7 @@ def check_enough(
 ) -> None:
     """ValueError where there are fewer inliers than units."""
     if inlier.sum() < max(n_clusters, 2):
-        raise ValueError(
+        raise Fault(
             f"{inlier.sum()} of {len(inlier)} calls are inliers at tau = {tau}, too few for "
             f"{n_clusters} units (the largest similarity of two calls is {similarity.max():.2f}); "
             "lower n_clusters or tau, set tau to None, or add recordings"
@@ -168,7 +168,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
         labels[took_part] = clusterer.labels_
         self.is_inlier_ = labels >= 0
         if not self.is_inlier_.any():
-            raise ValueError(
+            raise Fault(
                 f"none of {took_part.sum()} calls has a neighbour in the graph, no unit can be "
                 "made; lower lam, choose another method, or add recordings"
             )
@@ -188,7 +188,7 @@ class Repertoire(ClusterMixin, BaseEstimator):
         """The unit of new calls (Eq. 7), and the similarity to its centroid: (n,), (n,)."""
         check_is_fitted(self)
         if hasattr(calls, "band_hz") and tuple(calls.band_hz) != self.band_hz_:
-            raise ValueError(
+            raise Fault(
                 f"calls were cut from {calls.band_hz} Hz, those of this repertoire from "
                 f"{self.band_hz_} Hz; segment with repertoire.segmenter()"
             )
@@ -240,7 +240,7 @@ def make_segmenter(
     name = settings.pop("name", "none")
     wrong = set(settings) - set(SEGMENTERS[name]().get_params()) if name in SEGMENTERS else {name}
     if wrong:
-        raise ValueError(
+        raise Fault(
             f"the segmenter of these calls, {name!r}, is not one of {', '.join(SEGMENTERS)} with "
             f"known parameters (unknown: {', '.join(sorted(wrong))}); update usvbook, or "
             "build it again"
@@ -253,7 +253,7 @@ ARRAYS = ("labels_", "is_inlier_", "max_similarity_", "similarity_", "centroids_
 GRAPHS = ("coef_", "affinity_matrix_")
 
 
-class RepertoireError(ValueError):
+class RepertoireError(Fault):
     """A repertoire file that cannot be used: which, why, and what to do."""
 
 # %% ../nbs/08_repertoire.ipynb #335bfef3
@@ -312,7 +312,7 @@ def read_head(
         )
     missing = {"segmenter", "band_hz", "channel", "n_features", "metrics"} - set(head)
     if missing:
-        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        raise Fault(f"it lacks {', '.join(sorted(missing))}")
     return head
 
 # %% ../nbs/08_repertoire.ipynb #1ec756be
@@ -325,7 +325,7 @@ def read_repertoire(
     arrays: dict[str, Any] = {name: file.get(name) for name in ARRAYS}
     n, d = len(arrays["labels_"]), head["n_features"]
     if arrays["centroids_"].shape[1:] != (d,):
-        raise ValueError("centroids and pictures differ in size")
+        raise Fault("centroids and pictures differ in size")
     for name in GRAPHS:
         parts = (file.get(name + part) for part in ("data", "indices", "indptr"))
         known = name + "data" in file

@@ -34,6 +34,7 @@ from usvbook.calls import (
     measure_ridge,
     true_labels,
 )
+from .files import Fault
 from .recordings import Recording, RecordingError, RecordingWarning, constant_value
 
 # %% ../nbs/02_segmentation.ipynb #dab50d56
@@ -114,9 +115,9 @@ def frame_grid(
     limits |= {"n_tapers": (n_tapers, 1, 32), "n_lifter": (n_lifter, 0, 32)}
     for what, (value, least, most) in limits.items():
         if not least <= value <= most:
-            raise ValueError(f"{what} = {value:g} must lie between {least:g} and {most:g}")
+            raise Fault(f"{what} = {value:g} must lie between {least:g} and {most:g}")
     if not 0 <= min_freq_hz < max_freq_hz:
-        raise ValueError(
+        raise Fault(
             f"min_freq_hz = {min_freq_hz:g} and max_freq_hz = {max_freq_hz:g} leave no band; "
             "lower min_freq_hz or raise max_freq_hz"
         )
@@ -132,7 +133,7 @@ def frame_grid(
     low, top = int(np.ceil(min_freq_hz / bin_hz)), int(max_freq_hz / bin_hz)
     high = min(top, int(0.99 * n / 2))
     if high - low < 8:
-        raise ValueError(
+        raise Fault(
             f"{name}: the band holds {high - low + 1} bins of {bin_hz:.0f} Hz; raise window_s"
         )
     return FrameGrid(n, hop, hop / rate, bin_hz, low, high, top, n_tapers, n_lifter)
@@ -417,7 +418,7 @@ def check_times(
     """Onsets and offsets as one array; ValueError for a call that is not inside the recording."""
     onsets, offsets = (np.atleast_1d(np.asarray(t, float)) for t in (onsets_s, offsets_s))
     if onsets.ndim != 1 or onsets.shape != offsets.shape:
-        raise ValueError(
+        raise Fault(
             f"onsets_s has shape {onsets.shape}, offsets_s {offsets.shape}; give one of each a call"
         )
     times = np.stack([onsets, offsets], axis=1)
@@ -425,7 +426,7 @@ def check_times(
     inside &= times[:, 1] <= recording.duration_s + 0.05
     if not inside.all():
         a, b = times[~inside][0]
-        raise ValueError(
+        raise Fault(
             f"{recording.path.name}: a call from {a:.4f} s to {b:.4f} s is not inside the "
             f"recording of {recording.duration_s:.4f} s; times count from the file's start"
         )
@@ -437,13 +438,13 @@ def check_settings(
 ) -> None:
     """ValueError for a setting of the segmenter that makes no sense at any sampling rate."""
     if not segmenter.threshold > 0:
-        raise ValueError(f"threshold = {segmenter.threshold} must be above 0 noise deviations")
+        raise Fault(f"threshold = {segmenter.threshold} must be above 0 noise deviations")
     for name in ("min_duration_s", "max_duration_s", "min_gap_s", "max_border_s", "max_width_hz"):
         if not getattr(segmenter, name) >= 0:
-            raise ValueError(f"{name} = {getattr(segmenter, name)} must be 0 or above")
+            raise Fault(f"{name} = {getattr(segmenter, name)} must be 0 or above")
     for name in ("n_tapers", "n_lifter"):
         if getattr(segmenter, name) != int(getattr(segmenter, name)):
-            raise ValueError(f"{name} = {getattr(segmenter, name)} must be a whole number")
+            raise Fault(f"{name} = {getattr(segmenter, name)} must be a whole number")
 
 # %% ../nbs/02_segmentation.ipynb #e1c2828b
 @dataclass(repr=False, eq=False)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from .deep_clustering import FrontEnd, istft, levels_db, partition, plot_bins, stft
-from .files import in_one_move
+from .files import Fault, in_one_move
 from .recordings import Recording
 
 # %% ../nbs/12_separation.ipynb #ba1f6208
@@ -173,7 +173,7 @@ def oracle_order(
     from scipy.optimize import linear_sum_assignment
 
     if len(masks) != len(sources):
-        raise ValueError(f"{len(masks)} masks for {len(sources)} sources; give as many")
+        raise Fault(f"{len(masks)} masks for {len(sources)} sources; give as many")
     cost = [
         [float((mask * z - source).abs().square().sum()) for mask in masks] for source in sources
     ]
@@ -251,7 +251,7 @@ def count_sources(
     return SourceCount(best + 1, steady * float(scores[0, best]), scores[0])
 
 # %% ../nbs/12_separation.ipynb #d491de7b
-class SeparationError(ValueError):
+class SeparationError(Fault):
     "A mixture or a setting that cannot be used: one line with the fault and the remedy."
 
 

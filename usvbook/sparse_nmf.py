@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .deep_clustering import FrontEnd, stft
 from .evaluation import KnownMixture, Separator
+from .files import Fault
 from .mixtures import SoundBank
 from .separation import masked_signals
 
@@ -77,7 +78,7 @@ def learn_spectra(
     M = with_context(magnitude, context)
     M = M[:, M.sum(0) > 0]
     if not M.numel() or not torch.isfinite(M).all():
-        raise ValueError("the sound is silent or not finite; spectra need a sound")
+        raise Fault("the sound is silent or not finite; spectra need a sound")
     M = M / M.mean()
     rng = np.random.default_rng(random_state)
     drawn = torch.from_numpy(rng.integers(M.shape[1], size=n_bases))

@@ -21,6 +21,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from .files import Fault
 from .preprocessing import unit_rows
 from .self_expression import Certificate, as_rows, certificate, gram, self_expression
 from usvbook.spectral import (
@@ -83,7 +84,7 @@ def check_n_clusters(
 ) -> None:
     "Raises `ValueError` unless so many calls can form so many units."
     if n_clusters < 1 or n_calls < n_clusters:
-        raise ValueError(
+        raise Fault(
             f"n_samples={n_calls} calls cannot form n_clusters={n_clusters} units; "
             "choose n_clusters between 1 and the number of calls"
         )

@@ -31,6 +31,7 @@ from usvbook.embedding_network import (
     read_tensors,
     write_tensors,
 )
+from .files import Fault
 from usvbook.mixtures import (
     Batch,
     Recipe,
@@ -233,9 +234,9 @@ def load_run(
             "history": list,
         }
         if wrong := [name for name, kind in kinds.items() if not isinstance(rest[name], kind)]:
-            raise ValueError(f"{wrong[0]} = {rest[wrong[0]]!r}")
+            raise Fault(f"{wrong[0]} = {rest[wrong[0]]!r}")
         if not 0 <= rest["skipped"] <= rest["step"] <= recipe.n_steps:
-            raise ValueError(f"step {rest['step']} of {recipe.n_steps}, {rest['skipped']} skipped")
+            raise Fault(f"step {rest['step']} of {recipe.n_steps}, {rest['skipped']} skipped")
         return Run(recipe, front_end_of(header["front"]), net, optimizer, **rest)
     except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
         fault = str(error).splitlines()[0][:150]

@@ -37,6 +37,7 @@ from usvbook.figures import (
     plot_mosaic,
     set_alt_text,
 )
+from .files import Fault
 from .outliers import inlier_share, plot_similarity_histogram
 from .recordings import Recording, RecordingError
 from .repertoire import METHODS, Repertoire
@@ -709,7 +710,7 @@ def need_voila() -> Any:
     try:
         from voila.app import Voila
     except ImportError:
-        raise ValueError(
+        raise Fault(
             "the page needs Voila, which is not installed; pip install 'usvbook[app]'"
         ) from None
     return Voila
@@ -724,7 +725,7 @@ def check_port(port: int) -> int:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
             fault = getattr(error, "strerror", None) or error
-            raise ValueError(f"port {port} cannot be used ({fault}); choose another") from None
+            raise Fault(f"port {port} cannot be used ({fault}); choose another") from None
         return int(probe.getsockname()[1])
 
 # %% ../nbs/10_tuning.ipynb #fb18dc56
