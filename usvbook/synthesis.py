@@ -7,10 +7,13 @@ __all__ = ['CLASSES', 'LOWEST_HZ', 'HIGHEST_HZ', 'MIN_GAP_S', 'CLASS_WEIGHTS', '
            'Contour', 'draw_duration', 'highest_freq_hz', 'contour', 'envelope', 'render_call', 'background_density',
            'background', 'movement', 'burst_noise', 'ridge_snr_db', 'draw_gaps', 'draw_pairs', 'place_calls',
            'class_weights', 'Animal', 'draw_animal', 'draw_animals', 'Sources', 'make_noise', 'set_gain', 'draw_calls',
-           'truth_row', 'synthesize', 'make_study']
+           'truth_row', 'synthesize', 'make_study', 'Examples', 'examples']
 
 # %% ../nbs/01a_synthesis.ipynb #a597f471
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -625,3 +628,34 @@ def make_study(
     study = pd.concat(tables, ignore_index=True)
     study.to_csv(folder / "truth.csv", index=False)
     return study
+
+# %% ../nbs/01a_synthesis.ipynb #87f2996b
+class Examples(NamedTuple):
+    "Recordings to show something with."
+
+    paths: list[Path]  # files of audio
+    kind: str  # "real" or "synthetic"
+
+
+@cache
+def _made_examples() -> tempfile.TemporaryDirectory:
+    "A folder for examples, which goes when the program ends."
+    return tempfile.TemporaryDirectory(prefix="usvbook_examples_")
+
+
+def examples(
+    n: int = 4,  # how many recordings; there may be fewer real ones
+    n_calls: int = 60,  # calls in each that is made, five per second
+) -> Examples:
+    "Real recordings of the folder that `USVBOOK_DATA` names, or else synthetic ones."
+    real = sorted(Path(os.environ.get("USVBOOK_DATA") or "nowhere", "usv").glob("rec_*.flac"))
+    if real:
+        return Examples(real[:n], "real")
+    folder = Path(_made_examples().name, f"{n_calls}_calls")
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"mouse_{k}.flac" for k in range(1, n + 1)]
+    for k, path in enumerate(paths, 1):
+        if not path.exists():
+            waveform, _ = synthesize(n_calls / 5, n_calls, animal=f"m{k}", random_state=k)
+            _write_audio(path, waveform, 250_000)
+    return Examples(paths, "synthetic")
