@@ -488,12 +488,9 @@ def write_results(
 ) -> None:
     """calls.csv, units.csv, run.json and report.html."""
     from usvbook.metrics import unit_table
-    from usvbook.report import unit_summary, write_report
+    from usvbook.report import write_report
 
-    units = unit_summary(table)
-    if X is not None:
-        more = unit_table(X, repertoire.labels_, repertoire.is_inlier_)
-        units = units.merge(more[["unit", *(c for c in more if c not in units)]], on="unit")
+    units = unit_table(table, X)
     write_table(table, folder / "calls.csv")
     write_table(units, folder / "units.csv")
     metrics = repertoire.metrics_ if X is not None else {}
