@@ -39,9 +39,9 @@ from usvbook.figures import (
 )
 from .files import Fault
 from .outliers import inlier_share, plot_similarity_histogram
+from .page import escape, html_table, inline_image, number, thumbnail
 from .recordings import Recording, RecordingError
 from .repertoire import METHODS, Repertoire
-from .report import escape, html_table, inline_image, number, thumbnail
 from .segmentation import Calls
 from .ssc import graph_fault, plot_spectrum
 from usvbook.trials import (
