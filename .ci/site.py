@@ -23,12 +23,16 @@ import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / "build" / "site"
 COPIED = ("settings.ini", "_quarto.yml", "README.md", "nbs", "usvbook", "benchmarks")
 SKIPPED = re.compile(r"^#\|\s*(eval:\s*false|slow|notest)\s*$", re.MULTILINE)
+# What Python says of a drawing that a cell ends with, and nbdev of a class without a signature.
+REPR = re.compile(r"^\(?\[?(Text\(|<Axes|<matplotlib|<Figure|<BarContainer|<\S+ at 0x)")
+NO_SIGNATURE = re.compile(r"```python\n(?:class|def) \w+\(\n\s*\*args, \*\*kwargs\n\):\n```\n")
 KATEX = "katex@0.16.11"  # the version that smalldocs writes into its pages
 
 
@@ -38,8 +42,20 @@ table.dataframe { border: 0; font-size: 0.85em; display: block; overflow-x: auto
 table.dataframe th, table.dataframe td { border: 0; padding: 0.2em 0.7em; text-align: right; }
 table.dataframe thead th { border-bottom: 1px solid #adb5bd; }
 table.dataframe tbody tr:nth-child(odd) { background: rgba(128, 128, 128, 0.08); }
+/* Code is never cut: a column wide enough for most lines, and the others wrap. */
+:root { --sd-root-font-size: 16px; --sd-body-width: 860px; --sd-gap: 1.75rem;
+        --sd-sidebar-width: 235px; --sd-margin-width: 210px; }
 pre > code.sourceCode { display: block; padding: 0 0.6em; }
-pre code { font-size: 0.8rem; }
+pre code { font-size: 0.75rem; }
+pre.sourceCode, pre.sourceCode code, .cell-output pre, .cell-output pre code {
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+nav[role="doc-toc"] a, #TOC a { overflow-wrap: anywhere; }
+/* Dark style: what the theme leaves light or black. */
+.quarto-dark .sidebar-title a { color: var(--bs-body-color); }
+.quarto-dark .breadcrumb { background: none; padding: 0; }
+.quarto-dark .smalldocs-search .form-control { color: var(--bs-body-color); background: #333; }
+.quarto-dark main.content img { border-radius: 4px; }
+.quarto-dark main.content { --bs-link-color-rgb: 92, 200, 180; }
 """
 
 
@@ -91,8 +107,17 @@ def run_notebook(path: Path, slow: bool = False, timeout_s: int = 900) -> str:
         client.execute(env=environment())
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
         error = str(failure).strip()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in cell.outputs if not is_repr(one)]
     nbformat.write(notebook, path)
     return error
+
+
+def is_repr(output: dict) -> bool:
+    """Is an output nothing but the name of a drawing?"""
+    data = output.get("data", {})
+    return set(data) == {"text/plain"} and bool(REPR.match("".join(data["text/plain"])))
 
 
 def run_notebooks(folder: Path, slow: bool, wanted: list[str]) -> list[str]:
@@ -156,12 +181,17 @@ def rename_pages(processed: Path) -> None:
         text = path.read_text(encoding="utf-8")
         notebook = json.loads(text)
         for cell in notebook["cells"]:
+            for output in cell.get("outputs", []):
+                if "text/markdown" in (data := output.get("data", {})):
+                    shown = "".join(data["text/markdown"])
+                    data["text/markdown"] = NO_SIGNATURE.sub("", shown)
             if cell["cell_type"] != "code":
                 source = "".join(cell["source"])
                 # Inside prose, links go to notebooks by file name, whatever the folder.
                 for name, page in names.items():
                     source = source.replace(Path(name).name, Path(page).name)
-                cell["source"] = source
+                # The page has its name already, and smalldocs warns of what it does not read.
+                cell["source"] = re.sub(r"^output-file:.*\n", "", source, flags=re.MULTILINE)
         path.unlink()
         (processed / new).write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
     navigation = processed / "_quarto.yml"
@@ -195,8 +225,15 @@ def fetch_katex(folder: Path) -> bool:
     return True
 
 
+def home() -> str:
+    """The address at which the site is published, as nbdev writes it into links."""
+    config = ConfigParser(delimiters=["="], interpolation=None)
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    return config["DEFAULT"]["doc_host"] + config["DEFAULT"]["doc_baseurl"] + "/"
+
+
 def make_local(site: Path) -> None:
-    """Point the pages at our own copy of KaTeX, and drop the web font of the theme."""
+    """Point the pages at themselves and our own copy of KaTeX, and drop the theme's web font."""
     has_katex = fetch_katex(site / "site_libs" / "katex")
     if not has_katex:
         print("npm is not there or not reachable: formulas stay as TeX source", file=sys.stderr)
@@ -210,6 +247,7 @@ def make_local(site: Path) -> None:
             )
         else:
             text = tag.sub("", text)
+        text = text.replace(f'href="{home()}', f'href="{up}')
         # An empty icon, or browsers ask for one that is not there.
         text = text.replace("</head>", '<link rel="icon" href="data:,">\n</head>', 1)
         page.write_text(text, encoding="utf-8")
