@@ -173,6 +173,13 @@ def without_missing(navigation: str, names: dict[str, str]) -> str:
     return yaml.safe_dump(config, sort_keys=False)
 
 
+def renamed(prose: str, names: dict[str, str]) -> str:
+    """Prose whose links go to pages; they name notebooks by their file, whatever the folder."""
+    for name, page in names.items():
+        prose = prose.replace(Path(name).name, Path(page).name)
+    return prose
+
+
 def rename_pages(processed: Path) -> None:
     """Give the processed notebooks their page names, in the navigation and in every link too."""
     names = page_names(processed)
@@ -184,12 +191,9 @@ def rename_pages(processed: Path) -> None:
             for output in cell.get("outputs", []):
                 if "text/markdown" in (data := output.get("data", {})):
                     shown = "".join(data["text/markdown"])
-                    data["text/markdown"] = NO_SIGNATURE.sub("", shown)
+                    data["text/markdown"] = renamed(NO_SIGNATURE.sub("", shown), names)
             if cell["cell_type"] != "code":
-                source = "".join(cell["source"])
-                # Inside prose, links go to notebooks by file name, whatever the folder.
-                for name, page in names.items():
-                    source = source.replace(Path(name).name, Path(page).name)
+                source = renamed("".join(cell["source"]), names)
                 # The page has its name already, and smalldocs warns of what it does not read.
                 cell["source"] = re.sub(r"^output-file:.*\n", "", source, flags=re.MULTILINE)
         path.unlink()
