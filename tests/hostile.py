@@ -25,9 +25,9 @@ from usvbook.embedding_network import EmbeddingNet, Model, WeightsError, load_mo
 from usvbook.mixtures import Recipe, SoundBank, TrainingError, list_sounds
 from usvbook.recordings import Recording, RecordingError
 from usvbook.repertoire import Repertoire, RepertoireError
-from usvbook.runs import read_settings, read_toml
 from usvbook.segmentation import MultitaperSegmenter
 from usvbook.separation_runs import read_recipe
+from usvbook.settings import read_settings, read_toml
 from usvbook.synthesis import synthesize
 from usvbook.training import load_run, new_run, save_run
 

@@ -16,8 +16,8 @@ from usvbook.metrics import agreement
 from usvbook.mupet import MupetSegmenter
 from usvbook.recordings import Recording, find_recordings
 from usvbook.repertoire import Repertoire
-from usvbook.runs import SETTINGS
 from usvbook.segmentation import match_recordings, segment_recordings, true_labels
+from usvbook.settings import SETTINGS
 
 FOUR = ("--n-clusters", 4, "--n-seeds", 0)
 

@@ -20,7 +20,8 @@ import pytest
 from conftest import usvbook
 
 from usvbook.repertoire import Repertoire
-from usvbook.runs import Watch, calls_to_tune
+from usvbook.run_record import Watch
+from usvbook.runs import calls_to_tune
 from usvbook.simulated_pictures import simulated_pictures
 from usvbook.trials import Choice, Trials, fit, follow_path, graph, write_config
 from usvbook.tuning import Tuner, call_sound, listen_table

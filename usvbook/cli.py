@@ -18,24 +18,25 @@ from typing import Annotated, Any
 
 import typer
 
+from .demo import run_demo
 from .files import Fault, in_one_line, in_one_move
+from .run_record import Watch, write_table
 from usvbook.runs import (
-    BOTH,
     FILES,
+    assign_recordings,
+    build_repertoire,
+    calls_to_tune,
+    detect_recordings,
+)
+from usvbook.settings import (
+    BOTH,
     MUPET,
     NULLABLE,
     OURS,
     SETTINGS,
     UNITS,
-    Watch,
-    assign_recordings,
-    build_repertoire,
-    calls_to_tune,
-    detect_recordings,
     read_settings,
     read_toml,
-    run_demo,
-    write_table,
 )
 
 # %% ../nbs/29_cli.ipynb #cafe22ae
