@@ -150,13 +150,15 @@ def read_run(
     path = folder / name
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it is no table of fields")
+        if not isinstance(found, dict) or not {"command", "parameters", "inputs"} <= set(found):
+            raise ValueError("it is no record of a run")
         for field, empty in EMPTY.items():
             if empty is not None and not isinstance(found.get(field, empty), type(empty)):
                 raise ValueError(f"{field} is of the wrong kind")
-        inputs = found.get("inputs", [])
-        if not all(isinstance(i, dict) and isinstance(i.get("audio_path"), str) for i in inputs):
+        rows = found["inputs"]
+        if not all(
+            isinstance(row, dict) and isinstance(row.get("audio_path"), str) for row in rows
+        ):
             raise ValueError("inputs name no recordings")
     except FileNotFoundError:
         raise RunRecordError(f"{path}: no such record of a run; name another folder") from None
