@@ -1,5 +1,6 @@
 # make demo   set up, build the repertoire of a synthetic study, say where the results lie
 # make test   set up, check code and notebooks, run all tests
+# make coverage   which lines of the package notebooks and tests run
 # make site   run every notebook and render the documentation into _docs
 # make lab    open the notebooks in JupyterLab
 # make clean  remove what the targets above made, except the environment in .venv
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 METADATA := setup.py settings.ini pyproject.toml constraints.txt
 
-.PHONY: demo test site lab clean readme
+.PHONY: demo test coverage site lab clean readme
 
 demo: $(VENV)/.run
 	$(BIN)/usvbook demo -o demo --force
@@ -38,6 +39,12 @@ test: $(VENV)/.dev
 	$(RUN) $(BIN)/python -m pytest -rs --numprocesses logical --maxprocesses 4 --dist loadfile \
 		--no-loadscope-reorder
 
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(RUN) LOKY_MAX_CPU_COUNT=1 $(BIN)/coverage run $(BIN)/nbdev_test --n_workers 2
+	$(RUN) $(BIN)/coverage run -m pytest --numprocesses logical --dist loadfile
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
 site: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/site.py
 
@@ -48,7 +55,7 @@ readme: $(VENV)/.dev
 	$(BIN)/python .ci/readme.py
 
 clean:
-	rm -rf build dist demo _docs _proc *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist demo _docs _proc *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find nbs usvbook tests benchmarks .ci -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
