@@ -14,15 +14,15 @@ precision, stands against that of mir_eval. All sounds are hums.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from _measure import peak_mb as peak_of_program
+from _measure import timed
 from torch import Tensor
 
 from usvbook.deep_clustering import (
@@ -74,24 +74,21 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def timed(function: Callable, device: str, repeats: int) -> float:
-    """Median of wall seconds."""
-    function()
-    walls = []
-    for _ in range(repeats):
-        synchronise(device)
-        start = time.perf_counter()
+def median_s(function: Callable, device: str, repeats: int) -> float:
+    """Median of wall seconds, after one call that does not count."""
+
+    def whole() -> None:
         function()
         synchronise(device)
-        walls.append(time.perf_counter() - start)
-    return float(np.median(walls))
+
+    whole()
+    return float(np.median([timed(whole).wall for _ in range(repeats)]))
 
 
 def peak_mb(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
-    factor = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor / 2**20
+    return peak_of_program()
 
 
 def one_form(name: str, args: argparse.Namespace) -> None:
@@ -103,13 +100,10 @@ def one_form(name: str, args: argparse.Namespace) -> None:
     labels = torch.randint(-1, 2, (n,), generator=generator).to(args.device)
     FORMS[name](V[:99], labels[:99])  # whatever is loaded on first use
     before = peak_mb(args.device)
-    start = time.perf_counter()
-    FORMS[name](V, labels)
-    synchronise(args.device)
-    wall = time.perf_counter() - start
+    wall = timed(lambda: (FORMS[name](V, labels), synchronise(args.device))).wall
     memory = peak_mb(args.device) - before
     if wall < 1:
-        wall = timed(lambda: FORMS[name](V, labels), args.device, args.repeats)
+        wall = median_s(lambda: FORMS[name](V, labels), args.device, args.repeats)
     print(wall, memory)
 
 
@@ -160,10 +154,10 @@ def step_table(args: argparse.Namespace) -> None:
                 bounded_score(V.detach(), labels)
                 dc_loss(V, labels, recipe.weighting, recipe.reduction).mean().backward()
 
-            mixing = timed(mix, args.device, args.repeats)
-            learning = timed(learn, args.device, args.repeats)
-            ratio = timed(all_bins, args.device, args.repeats)
-            ratio /= timed(heard, args.device, args.repeats)
+            mixing = median_s(mix, args.device, args.repeats)
+            learning = median_s(learn, args.device, args.repeats)
+            ratio = median_s(all_bins, args.device, args.repeats)
+            ratio /= median_s(heard, args.device, args.repeats)
             share = float((batch.labels >= 0).float().mean())
             weights = sum(p.numel() for p in run.net.parameters()) / 1e6
             print(
@@ -182,8 +176,8 @@ def separation_table(args: argparse.Namespace) -> None:
         model = trained_model(new_run(bank, Recipe(hidden=hidden, n_dims=n_dims)))
         model.net.to(args.device)
         z = stft(x, model.front)
-        network = timed(lambda m=model, z=z: m.embed(z), args.device, args.repeats) / seconds
-        whole = timed(lambda m=model: separate(x, m, 2), args.device, args.repeats) / seconds
+        network = median_s(lambda m=model, z=z: m.embed(z), args.device, args.repeats) / seconds
+        whole = median_s(lambda m=model: separate(x, m, 2), args.device, args.repeats) / seconds
         print(f"2 x {hidden}, K = {n_dims:<10}{network:>12.4f}{whole:>10.4f}{1 / whole:>18.0f}")
 
 
@@ -195,14 +189,12 @@ def sdr_table() -> None:
     for one in known_mixtures(hums(), 10):
         sources = one.sources.astype(float)
         found = sources + rng.uniform(0.1, 1) * sources[::-1]
-        start = time.perf_counter()
-        ours = sdr_db(sources[:, None], found)  # all pairs, as mir_eval computes them
-        ours_s.append(time.perf_counter() - start)
+        wall, _, ours = timed(sdr_db, sources[:, None], found)  # all pairs, as mir_eval
+        ours_s.append(wall)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            start = time.perf_counter()
-            theirs = mir_eval.separation.bss_eval_sources(sources, found)[0]
-            theirs_s.append(time.perf_counter() - start)
+            wall, _, (theirs, *_) = timed(mir_eval.separation.bss_eval_sources, sources, found)
+            theirs_s.append(wall)
         differences.append(np.abs(np.diag(ours) - theirs).max())
     ratio = np.median(theirs_s) / np.median(ours_s)
     print(f"\nSDR of 2 sources of 4 s, {len(differences)} mixtures, against mir_eval\n")

@@ -16,37 +16,16 @@ import argparse
 import io
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
+from _measure import Peak, timed
 
 from usvbook.self_expression import _block, _problem, gram, self_expression
 from usvbook.simulated_pictures import simulated_pictures
 
 BLOCK = 2048
-
-
-class Peak:
-    """Most memory of this process in use beyond what it had at the start, in bytes."""
-
-    def __enter__(self) -> "Peak":
-        self.process, self.most, self.stop = psutil.Process(), 0, threading.Event()
-        self.before = self.process.memory_info().rss
-        self.watcher = threading.Thread(target=self.watch)
-        self.watcher.start()
-        return self
-
-    def watch(self) -> None:
-        while not self.stop.wait(0.005):
-            self.most = max(self.most, self.process.memory_info().rss - self.before)
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.watcher.join()
 
 
 def whole(X: np.ndarray, repeats: int) -> dict:
@@ -57,9 +36,8 @@ def whole(X: np.ndarray, repeats: int) -> dict:
     for _ in range(repeats):
         for function, times in ((gram, grams), (self_expression, solves)):
             options = {"n_jobs": -1, "max_memory_bytes": 4 * len(X) ** 2}
-            start = time.perf_counter()
-            function(X, **(options if function is self_expression else {}))
-            times.append(time.perf_counter() - start)
+            given = options if function is self_expression else {}
+            times.append(timed(function, X, **given).wall)
     return {
         "gram_s": np.median(grams),
         "solve_s": np.median(solves),
@@ -75,12 +53,8 @@ def blocked(X: np.ndarray) -> dict:
     rows = np.random.default_rng(0).choice(n, BLOCK, replace=False)
     with Peak() as peak:
         room = np.empty((BLOCK, d), np.float32), np.empty((BLOCK, n), np.float32)
-        start = time.perf_counter()
-        _block(problem, rows, room, -1)
-        solve_s = time.perf_counter() - start
-    start = time.perf_counter()
-    np.matmul(X[:BLOCK], X.T, out=room[1])
-    product_s = time.perf_counter() - start
+        solve_s = timed(_block, problem, rows, room, -1).wall
+    product_s = timed(np.matmul, X[:BLOCK], X.T, out=room[1]).wall
     return {
         "gram_s": product_s / 2 * n / BLOCK,
         "solve_s": solve_s * n / BLOCK,

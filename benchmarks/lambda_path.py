@@ -8,23 +8,16 @@ its Gram matrix. scikit-learn's `lars_path` is run on a few calls only and extra
 """
 
 import argparse
-import time
 import warnings
 
 import numpy as np
+from _measure import timed
 from sklearn.linear_model import lars_path
 
 from usvbook.lambda_path import LassoPath, lasso_path
 from usvbook.self_expression import gram, self_expression
 from usvbook.simulated_pictures import simulated_pictures
 from usvbook.sparse_solver import certificate
-
-
-def seconds(function, *args, **kwargs):
-    """Wall seconds and CPU seconds of one call, and what it returned."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = function(*args, **kwargs)
-    return time.perf_counter() - wall, time.process_time() - cpu, result
 
 
 def line(name: str, wall: float, cpu: float | None = None, note: str = "") -> None:
@@ -38,8 +31,8 @@ def path_lines(X: np.ndarray, args: argparse.Namespace) -> LassoPath:
     lasso_path(small).at(args.lam_min), self_expression(small)  # compile or load
     grams, paths = [], []
     for _ in range(args.repeats):
-        grams.append(seconds(gram, X)[:2])
-        *times, path = seconds(lasso_path, X, args.lam_min, n_jobs=args.n_jobs)
+        grams.append(timed(gram, X)[:2])
+        *times, path = timed(lasso_path, X, args.lam_min, n_jobs=args.n_jobs)
         paths.append(times)
     line("X @ X.T, float32", *np.median(grams, axis=0))
     note = f"{path.breakpoints.mean():.1f} breakpoints per call, {path.nbytes / 1e6:.1f} MB"
@@ -52,9 +45,9 @@ def slider_lines(X: np.ndarray, path: LassoPath, args: argparse.Namespace) -> No
     rng = np.random.default_rng(0)
     own = rng.uniform(path.lam_min, 0.9, len(X))
     for name, lam in [*((f"{lam:g}", lam) for lam in (path.lam_min, 0.2, 0.3, 0.5)), ("own", own)]:
-        walls = [seconds(path.at, lam)[0] for _ in range(5)]
+        walls = [timed(path.at, lam)[0] for _ in range(5)]
         C = path.at(lam)
-        fresh_s, _, fresh = seconds(self_expression, X, lam, n_jobs=args.n_jobs)
+        fresh_s, _, fresh = timed(self_expression, X, lam, n_jobs=args.n_jobs)
         text = (
             f"lam {name:<5} from the path {1000 * np.median(walls):7.2f} ms "
             f"(slowest {1000 * max(walls):.2f}), afresh {fresh_s:6.2f} s, "
@@ -72,7 +65,7 @@ def peer_line(X: np.ndarray, path: LassoPath, args: argparse.Namespace) -> None:
     for i in np.random.default_rng(0).choice(n, args.columns, replace=False):
         others = np.arange(n) != i
         atoms, target = X64[others].T, X64[i]
-        wall, _, (alphas, _, coefs) = seconds(
+        wall, _, (alphas, _, coefs) = timed(
             lars_path, atoms, target, method="lasso", alpha_min=path.lam_min / d
         )
         total += wall

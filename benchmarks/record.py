@@ -8,12 +8,12 @@ that need recordings are left out, and said to be, where USVBOOK_DATA is not set
 """
 
 import argparse
-import importlib.metadata
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
+
+from _measure import machine
 
 HERE = Path(__file__).parent
 COMMANDS = {
@@ -32,19 +32,6 @@ COMMANDS = {
     "separation": "separation.py --n 100 --only initial count",
 }
 NEEDS_RECORDINGS = {"segmentation", "separation"}
-
-
-def machine() -> str:
-    """Processor, cores and the versions that matter, in one line."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    packages = ("numpy", "scipy", "scikit-learn", "numba", "torch")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    python = platform.python_version()
-    return f"{processor}, {os.cpu_count()} cores; Python {python}, {versions}"
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import soundfile
+from _measure import Clock
 
 from usvbook.synthesis import synthesize
 
@@ -81,9 +82,9 @@ def main() -> None:
         for k in range(args.recordings):
             x, _ = synthesize(6, 10, 250_000, 25, random_state=k)
             soundfile.write(folder / "in" / f"{k:02d}.wav", x, 250_000)
-        process, began = start(folder, "undisturbed"), time.perf_counter()
+        process, clock = start(folder, "undisturbed"), Clock()
         finish(process)
-        seconds = time.perf_counter() - began
+        seconds = clock.read()[0]
         kept, n_kills = [], 0
         for _ in range(args.kills):
             process = start(folder, "killed")

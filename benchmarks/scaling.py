@@ -21,14 +21,13 @@ import io
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
-from growth import Peak
+from _measure import Peak, timed
 from streaming import write_recording
 from threadpoolctl import threadpool_limits
 
@@ -54,9 +53,7 @@ def measured(n: int, stage: str, work: Callable) -> tuple[dict, object]:
     with contextlib.suppress(OSError):  # elsewhere than on Linux, memory may seem too little
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free goes back, and counts when used
     with Peak() as peak:
-        cpu, wall = time.process_time(), time.perf_counter()
-        result = work()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, cpu, result = timed(work)
     return {"n": n, "stage": stage, "s": wall, "cpu_s": cpu, "mb": peak.most / 1e6}, result
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from growth import Peak
+from _measure import Peak
 from sklearn.linear_model import Lasso, orthogonal_mp_gram
 
 from usvbook.self_expression import certificate, gram, self_expression

@@ -14,10 +14,10 @@ solver is measured if pyamg is installed.
 
 import argparse
 import importlib.util
-import time
 import warnings
 
 import numpy as np
+from _measure import timed
 from scipy import sparse
 from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans, SpectralClustering
@@ -65,10 +65,9 @@ class Table:
     def measure(self, name: str, function, check=None, repeats: int | None = None):
         cpus, walls = [], []
         for _ in range(repeats or self.repeats):
-            cpu, wall = time.process_time(), time.perf_counter()
-            result = function()
-            cpus.append(time.process_time() - cpu)
-            walls.append(time.perf_counter() - wall)
+            wall, cpu, result = timed(function)
+            cpus.append(cpu)
+            walls.append(wall)
         cpu = float(np.median(cpus))
         self.first = self.first or cpu
         found = "{:>10.1e}{:>9.5f}".format(*check(result)) if check else ""

@@ -18,14 +18,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pandas as pd
-import psutil
 import soundfile
+from _measure import peak_mb, timed
 
 from usvbook.preprocessing import CallImages
 from usvbook.recordings import Recording, spectrogram
@@ -57,19 +56,6 @@ def repeat_recording(path: Path, longer: Path, times: int) -> Path:
     return longer
 
 
-def peak_mb() -> float:
-    """Most memory that this program has held; `ru_maxrss` would hold that of its parent too."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: bytes
-
-
 def work(job: str, path: Path) -> int:
     """One job on one recording; the number of calls."""
     recording = Recording(path)
@@ -91,9 +77,8 @@ def main() -> None:
     parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.job:
-        before = time.process_time()
-        n_calls = work(args.job[0], Path(args.job[1]))
-        print(json.dumps([time.process_time() - before, peak_mb(), n_calls]))
+        done = timed(work, args.job[0], Path(args.job[1]))
+        print(json.dumps([done.cpu, peak_mb(), done.result]))
         return
     rows, short = [], args.minutes // 6
     with tempfile.TemporaryDirectory() as folder:

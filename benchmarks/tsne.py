@@ -10,9 +10,9 @@ threads give the same bytes. openTSNE is an extra of this benchmark: `pip instal
 
 import argparse
 import os
-import time
 
 import numpy as np
+from _measure import timed
 from openTSNE import TSNE as OpenTSNE
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
@@ -63,10 +63,9 @@ def main() -> None:
         for name in ("scikit-learn", "openTSNE bh", "openTSNE fft"):
             results = []
             for n_jobs in (1, 2):
-                cpu, wall = time.process_time(), time.perf_counter()
                 with threadpool_limits(n_jobs):
-                    results.append(layout(name, E, n_jobs, args.seed))
-                cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+                    wall, cpu, xy = timed(layout, name, E, n_jobs, args.seed)
+                results.append(xy)
                 share = kept(E, results[-1])
                 same = "" if n_jobs == 1 else np.array_equal(*results)
                 print(

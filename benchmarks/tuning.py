@@ -10,10 +10,11 @@ drawn. "Labels and mosaic" begin when these are shown.
 """
 
 import argparse
-import time
 from collections.abc import Iterator
 from statistics import median
 from typing import Any
+
+from _measure import Clock
 
 from usvbook.repertoire import Repertoire
 from usvbook.simulated_pictures import simulated_pictures
@@ -48,16 +49,6 @@ def quick(trials: Trials, choice: Choice) -> Iterator[tuple[str, Any]]:
             ],
             stage,
         )
-
-
-class Clock:
-    """Wall seconds, and seconds of processors, since it was made."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter(), time.process_time()
-
-    def read(self) -> tuple[float, float]:
-        return time.perf_counter() - self.start[0], time.process_time() - self.start[1]
 
 
 def line(what: str, stage: str, passed: list[tuple[float, float]]) -> None:
