@@ -19,12 +19,13 @@ import pandas as pd
 import pytest
 from conftest import usvbook
 
+from usvbook.listening import call_sound
 from usvbook.repertoire import Repertoire
 from usvbook.run_record import Watch
 from usvbook.runs import calls_to_tune
 from usvbook.simulated_pictures import simulated_pictures
 from usvbook.trials import Choice, Trials, fit, follow_path, graph, write_config
-from usvbook.tuning import Tuner, call_sound, listen_table
+from usvbook.tuning import Tuner, listen_table
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_many_moves_end_at_the_last():
     for k in (3, 4, 5, 6, 7):
         tuner.controls["n_clusters"].value = k
         time.sleep(0.02)
-    assert tuner.screen.wait() and "K = 7" in tuner.screen.places["mosaic"].value
+    assert tuner.wait() and "K = 7" in tuner.screen.places["mosaic"].value
     assert (
         len(tuner.controls["unit"].options) == 7 and "ready" in tuner.screen.places["status"].value
     )
@@ -83,7 +84,7 @@ def test_many_moves_end_at_the_last():
 def test_tuner_hides_no_warnings_for_good():
     before = list(warnings.filters)
     tuner = Tuner(simulated_pictures(60, random_state=0)[0], Repertoire(3, tau=None, lam=0.6))
-    assert tuner.screen.wait() and list(warnings.filters) == before
+    assert tuner.wait() and list(warnings.filters) == before
 
 
 def test_too_few_calls_are_refused():

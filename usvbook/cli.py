@@ -277,16 +277,16 @@ def tune(
     settings: Any = None,
 ) -> None:
     """Tune tau, lambda and K by sliders, in a page of this computer."""
-    from usvbook import tuning
+    from usvbook import page_server
 
     with one_line():
-        tuning.need_voila()
-        port = tuning.check_port(port)
+        page_server.need_voila()
+        port = page_server.check_port(port)
         chosen = join_settings(settings, config, segmenter=segmenter, channel=channel)
         calls, repertoire = calls_to_tune(places, chosen, n_jobs, Watch())
         folder = Path(places[0]) if (Path(places[0]) / "repertoire.npz").is_file() else Path()
         file = (out or folder / "tuned.toml").absolute()
-        tuning.serve(calls, repertoire, file, port, browser, typer.echo)
+        page_server.serve(calls, repertoire, file, port, browser, typer.echo)
 
 # %% ../nbs/29_cli.ipynb #8a4cc214
 WEIGHTS = Annotated[

@@ -14,11 +14,15 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+# %% ../nbs/10d_sliders.ipynb #3f5e0b92
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/10d_sliders.ipynb #1f76c140
 def small_png(
-    figure: Any,  # matplotlib Figure; closed afterwards
+    figure: "Figure",  # closed afterwards
     dpi: int = 100,  # dots per inch
     n_colors: int = 64,  # of the palette
 ) -> bytes:
@@ -72,42 +76,58 @@ show();
 </script>
 </div>"""
 
-# %% ../nbs/10d_sliders.ipynb #e783b344
+# %% ../nbs/10d_sliders.ipynb #d1c04a52
 def _start(values: Sequence, start: Any) -> int:
     "The place of the start value, or the middle."
     values = list(values)
     return values.index(start) if start in values else len(values) // 2
 
 
+def _shown(value: Any) -> str:
+    "A value as the sliders write it."
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _draw_all(
+    draw: Callable[..., tuple["Figure", str]],
+    grids: dict[str, Sequence],
+    dpi: int,
+) -> tuple[list[tuple[int, str]], list[str]]:
+    "For each combination the number of its picture and its sentence; the pictures, each once."
+    cells: list[tuple[int, str]] = []
+    pictures: dict[str, int] = {}
+    for combination in itertools.product(*grids.values()):
+        figure, text = draw(**dict(zip(grids, combination, strict=True)))
+        picture = base64.b64encode(small_png(figure, dpi)).decode()
+        cells.append((pictures.setdefault(picture, len(pictures)), text))
+    return cells, list(pictures)
+
+
+def _row(key: str, name: str, values: Sequence[str], at: int) -> str:
+    "A slider with its label and its value."
+    return (
+        f'<div class="row"><label for="{key}-{name}">{escape(SYMBOLS.get(name, name))}</label>'
+        f'<input id="{key}-{name}" type="range" min="0" max="{len(values) - 1}" step="1" '
+        f'value="{at}"><span class="value">{escape(values[at])}</span></div>'
+    )
+
+# %% ../nbs/10d_sliders.ipynb #e783b344
 def precomputed(
-    draw: Callable,  # draw(**values) -> (matplotlib Figure, one sentence)
+    draw: Callable[..., tuple["Figure", str]],  # draw(**values) -> (figure, one sentence)
     grids: dict[str, Sequence],  # the values of each parameter, in order
     start: dict[str, Any] | None = None,  # where the sliders stand at first; else in the middle
     alt: str = "",  # what the figure shows, for those who cannot see it
     dpi: int = 100,
 ) -> str:
     "A self-contained block of HTML with a slider for each parameter; calls `draw` for the whole grid."
-    start = start or {}
-    pictures: list[str] = []
-    cells = []
-    for combination in itertools.product(*grids.values()):
-        figure, text = draw(**dict(zip(grids, combination, strict=True)))
-        picture = base64.b64encode(small_png(figure, dpi)).decode()
-        if picture not in pictures:
-            pictures.append(picture)
-        cells.append([pictures.index(picture), text])
-    shown = {name: [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-             for name, values in grids.items()}  # fmt: skip
+    cells, pictures = _draw_all(draw, grids, dpi)
+    shown = {name: [_shown(value) for value in values] for name, values in grids.items()}
     key = "usv" + hashlib.sha256("".join([alt, *pictures]).encode()).hexdigest()[:8]
     number, rows = 0, []
     for name, values in grids.items():
-        at = _start(values, start.get(name))
+        at = _start(values, (start or {}).get(name))
         number = number * len(values) + at
-        rows.append(
-            f'<div class="row"><label for="{key}-{name}">{escape(SYMBOLS.get(name, name))}</label>'
-            f'<input id="{key}-{name}" type="range" min="0" max="{len(values) - 1}" step="1" '
-            f'value="{at}"><span class="value">{escape(shown[name][at])}</span></div>'
-        )
+        rows.append(_row(key, name, shown[name], at))
     data = {"values": list(shown.values()), "cells": cells, "pictures": pictures, "alt": alt}
     picture, text = cells[number]
     return _BLOCK.format(
@@ -118,7 +138,7 @@ def precomputed(
 
 # %% ../nbs/10d_sliders.ipynb #af6e91d4
 def live(
-    draw: Callable,  # draw(**values) -> (matplotlib Figure, one sentence)
+    draw: Callable[..., tuple["Figure", str]],  # draw(**values) -> (figure, one sentence)
     grids: dict[str, Sequence],  # the values of each parameter, in order
     start: dict[str, Any] | None = None,  # where the sliders stand at first; else in the middle
     alt: str = "",  # what the figure shows, for those who cannot see it
@@ -130,7 +150,7 @@ def live(
     start = start or {}
     controls = {
         name: ipywidgets.SelectionSlider(
-            options=[(f"{v:g}" if isinstance(v, float) else str(v), v) for v in values],
+            options=[(_shown(value), value) for value in values],
             index=_start(values, start.get(name)),
             description=SYMBOLS.get(name, name),
             continuous_update=False,
@@ -152,7 +172,7 @@ def live(
 
 # %% ../nbs/10d_sliders.ipynb #65ccd8e6
 def sliders(
-    draw: Callable,  # draw(**values) -> (matplotlib Figure, one sentence)
+    draw: Callable[..., tuple["Figure", str]],  # draw(**values) -> (figure, one sentence)
     grids: dict[str, Sequence],  # the values of each parameter, in order
     start: dict[str, Any] | None = None,  # where the sliders stand at first; else in the middle
     alt: str = "",  # what the figure shows, for those who cannot see it

@@ -155,7 +155,7 @@ def coefficients(
         max_memory_bytes=t.max_memory_bytes, device=t.device, n_neighbours=t.n_neighbours,
     )  # fmt: skip
 
-
+# %% ../nbs/10a_trials.ipynb #5b0c77e1
 def build_graph(trials: Trials, choice: Choice, n_values: int) -> Graph:
     """Affinity, components and `n_values` leading eigenvectors at a setting."""
     if choice.method == "cosine":
