@@ -125,14 +125,16 @@ def plot_calls(
 ) -> Axes:
     """Spectrogram of a stretch with a box around every call, in its unit's colour and number.
 
-    Rows of other recordings (column `audio_path`) are left out. Boxes of outliers (column
+    Rows of other recordings (`audio_path`) and other channels are left out. Boxes of outliers (column
     `is_inlier`) are dashed. Only the stretch is read. Paper, Fig. 1.
     """
     rate = recording.samplerate_hz
     stop_s = recording.duration_s if stop_s is None else min(stop_s, recording.duration_s)
     table = table.assign(unit=labels) if labels is not None else table
     if "audio_path" in table:
-        table = table[table["audio_path"].astype(str) == str(recording.path)]
+        table = table[table["audio_path"].astype(str) == recording.audio_path]
+    if "channel" in table:
+        table = table[table["channel"].astype(str) == str(recording.channel)]
     table = table[(table["offset_s"] > start_s) & (table["onset_s"] < stop_s)]
     n_fft = 2 ** max(5, round(math.log2(0.002 * rate)))
     hop_s = max(0.0005, (stop_s - start_s) / 3000)

@@ -29,11 +29,13 @@ def entry_name(
     content: str,  # SHA-256 of the recording's bytes
     channel: int | Literal["mean"],
     segmenter: Any,  # with scikit-learn's get_params
+    time_expansion: float = 1.0,  # of the recording
 ) -> str:
     """The name of the file that holds the calls of a recording, found in this way."""
     what = {
         "content": content,
         "channel": str(channel),
+        "time_expansion": float(time_expansion),
         "segmenter": {"name": type(segmenter).__name__, **segmenter.get_params()},
         "usvbook": usvbook.__version__,
         "format": VERSION,
@@ -54,7 +56,8 @@ class KeptSegmenter:
         """The calls of a recording: those that are kept, else found now and kept."""
         before = _state(recording)
         content = recording.content_hash()
-        path = self.folder / entry_name(content, recording.channel, self.segmenter)
+        what = recording.channel, self.segmenter, recording.time_expansion
+        path = self.folder / entry_name(content, *what)
         if path.exists() and (fault := fault_of(path)):
             path.unlink(missing_ok=True)
             text = f"{recording.path}: what was kept of it was damaged and is made anew ({fault})"
@@ -68,7 +71,7 @@ class KeptSegmenter:
                         "writes to it, and run the command again"
                     )
         calls = read_calls(path)
-        calls.table["audio_path"] = pd.Series([str(recording.path)] * len(calls), dtype="str")
+        calls.table["audio_path"] = pd.Series([recording.audio_path] * len(calls), dtype="str")
         return calls
 
 
