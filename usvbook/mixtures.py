@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from .deep_clustering import FrontEnd, features, partition, stft, with_normalisation
-from .files import Fault, in_one_line
+from .files import Fault, in_one_line, on_disk
 from .recordings import Recording, RecordingError, find_recordings
 
 # %% ../nbs/11b_mixtures.ipynb #adb62822
@@ -91,7 +91,8 @@ def _read_list(place: Path, split: str | None) -> pd.DataFrame:
     if split is not None:
         given = given[given["split"] == split]
     table = given[columns].dropna().set_axis(["path", "source"], axis=1)
-    return table.assign(path=[str(place.parent / Path(one).expanduser()) for one in table["path"]])
+    paths = [on_disk(place.parent / Path(one).expanduser()) for one in table["path"]]
+    return table.assign(path=list(map(str, paths)))
 
 # %% ../nbs/11b_mixtures.ipynb #7a6ef807
 class TrainingWarning(UserWarning):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .files import flush, in_one_move
+from .files import flush, in_one_move, read_text
 
 # %% ../nbs/00c_results_folder.ipynb #3814d809
 WORK = "work"  # name of the work area in a results folder
@@ -31,7 +31,7 @@ def files_of_run(
 ) -> list[Path]:
     """Relative paths of the files that an earlier run wrote there, as its record says."""
     try:
-        names = json.loads((out / record).read_text(encoding="utf-8"))[which]
+        names = json.loads(read_text(out / record))[which]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [Path(name) for name in names if isinstance(name, str) and is_inside(out, Path(name))]
