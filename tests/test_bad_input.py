@@ -76,6 +76,41 @@ def cut(name, share):
     return make
 
 
+def damaged_in_the_middle(folder):
+    """The song with some bytes of a frame overwritten."""
+    content = bytearray((folder / "song.flac").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    (folder / "bad.flac").write_bytes(content)
+
+
+def promises(share):
+    """The song in a WAV file whose header speaks of a part of it."""
+
+    def make(folder):
+        x, rate = soundfile.read(folder / "song.flac")
+        soundfile.write(folder / "bad.wav", x, rate)
+        content = bytearray((folder / "bad.wav").read_bytes())
+        content[40:44] = int(share * 2 * len(x)).to_bytes(4, "little")
+        (folder / "bad.wav").write_bytes(content)
+
+    return make
+
+
+def four_channels(folder):
+    """The song before the third of four microphones."""
+    x, rate = soundfile.read(folder / "song.flac")
+    quiet = [noise(len(x), 0.003) for _ in range(3)]
+    soundfile.write(folder / "bad.wav", np.stack([*quiet[:2], x, quiet[2]], axis=1), rate)
+
+
+def not_text(folder):
+    """The song under a name that is no text, in a folder."""
+    (folder / "night").mkdir()
+    with open(os.fsencode(folder / "night") + b"/M\xe4use.flac", "wb") as file:
+        file.write((folder / "song.flac").read_bytes())
+
+
 def header_only(folder):
     soundfile.write(folder / "bad.wav", noise(), RATE)
     with open(folder / "bad.wav", "r+b") as file:
@@ -282,7 +317,7 @@ def nothing(folder):
 # name, maker, words in the line; each is tried alone and beside a good recording
 BAD_FILES = [
     ("not audio", text("bad.wav", "no audio here"), ("bad.wav", "not audio", "convert")),
-    ("truncated FLAC", cut("bad.flac", 0.4), ("bad.flac", "damaged", "copy it again")),
+    ("damaged FLAC", damaged_in_the_middle, ("bad.flac", "damaged", "copy it again")),
     ("empty file", text("bad.wav", ""), ("bad.wav", "empty", "again")),
     ("zero samples", sound("bad.wav", lambda: noise(0)), ("bad.wav", "no samples", "again")),
     ("header only", header_only, ("bad.wav", "no samples", "again")),
@@ -313,8 +348,18 @@ SOME_CALLS = "build bad.wav -o out --n-seeds 0"
 OTHERS = [
     Case("truncated WAV", cut("bad.wav", 0.5), "detect bad.wav -o calls.csv", 0,
          ("bad.wav", "header promises 4 s", "samples that are there are used"), "calls.csv"),
+    Case("truncated FLAC", cut("bad.flac", 0.4), "detect bad.flac -o calls.csv", 0,
+         ("bad.flac", "header promises 4 s", "samples that are there are used"), "calls.csv"),
+    Case("header without a length", promises(0), "detect bad.wav -o calls.csv", 0,
+         ("bad.wav", "header promises 0 s, file holds 4 s"), "calls.csv"),
+    Case("header with half of the length", promises(0.5), "detect bad.wav -o calls.csv", 0,
+         ("bad.wav", "header promises 2 s, file holds 4 s"), "calls.csv"),
+    Case("other channels", four_channels, "detect bad.wav -o calls.csv", 0,
+         ("bad.wav", "4 channels, channel 0 searched", "channel = 'all'"), "calls.csv"),
     Case("heavily clipped", sound("bad.wav", clipped), "detect bad.wav -o calls.csv", 0,
          ("24 calls",), "calls.csv"),
+    *([Case("name that is no text", not_text, "detect night -o calls.csv", 0, ("24 calls",),
+            "calls.csv")] if sys.platform == "linux" else []),
     Case("no such channel", nothing, "detect song.flac --channel 2 -o calls.csv", 1,
          ("song.flac", "no channel 2", "choose channel=0 or 'mean'")),
     Case("channel is no number", nothing, "detect song.flac --channel left -o calls.csv", 1,
