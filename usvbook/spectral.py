@@ -10,6 +10,7 @@ __all__ = ['graph_components', 'SpectralEmbedding', 'spectral_embedding', 'norma
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse import csgraph
 from scipy.sparse.linalg import eigsh
@@ -50,7 +51,16 @@ def graph_components(
 
 # %% ../nbs/05e_spectral.ipynb #0015d4f7
 @_kernel
-def _add_product(starts, places, weights, V, U, a, b, c):
+def _add_product(
+    starts: NDArray[np.int32],
+    places: NDArray[np.int32],
+    weights: np.ndarray,
+    V: np.ndarray,
+    U: np.ndarray,
+    a: float,
+    b: float,
+    c: float,
+) -> None:
     "U <- a M V + b V + c U in place: M sparse by rows, V and U blocks of vectors (n, m)."
     for i in range(len(V)):
         here, new = V[i], U[i]
