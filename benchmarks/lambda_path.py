@@ -47,7 +47,7 @@ def slider_lines(X: np.ndarray, path: LassoPath, args: argparse.Namespace) -> No
     for name, lam in [*((f"{lam:g}", lam) for lam in (path.lam_min, 0.2, 0.3, 0.5)), ("own", own)]:
         walls = [timed(path.at, lam)[0] for _ in range(5)]
         C = path.at(lam)
-        fresh_s, _, fresh = timed(self_expression, X, lam, n_jobs=args.n_jobs)
+        fresh_s, _, fresh = timed(self_expression, X, lam=lam, n_jobs=args.n_jobs)
         text = (
             f"lam {name:<5} from the path {1000 * np.median(walls):7.2f} ms "
             f"(slowest {1000 * max(walls):.2f}), afresh {fresh_s:6.2f} s, "

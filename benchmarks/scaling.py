@@ -31,10 +31,10 @@ from _measure import Peak, timed
 from streaming import write_recording
 from threadpoolctl import threadpool_limits
 
+from usvbook.assignment import settle
 from usvbook.metrics import quality
 from usvbook.outliers import max_similarity
 from usvbook.preprocessing import CallImages
-from usvbook.repertoire import settle
 from usvbook.segmentation import MultitaperSegmenter, segment_recordings
 from usvbook.self_expression import certificate, self_expression
 from usvbook.simulated_pictures import simulated_pictures

@@ -46,14 +46,19 @@ def line(name: str, wall: float, gram_s: float, note: str = "") -> None:
 def own_lines(X: np.ndarray, args: argparse.Namespace) -> tuple[float, dict]:
     """Medians over the repeats; each method stands beside a Gram matrix timed just before it."""
     for method in METHODS:  # compile or load
-        self_expression(X[:64], args.lam, method, device=args.device)
+        self_expression(X[:64], lam=args.lam, method=method, device=args.device)
     found, ratios, walls, grams = {}, {}, {}, []
     for method in METHODS:
         ratios[method], walls[method] = [], []
         for _ in range(args.repeats):
             grams.append(seconds(gram, X)[0])
             wall, found[method] = seconds(
-                self_expression, X, args.lam, method, n_jobs=args.n_jobs, device=args.device
+                self_expression,
+                X,
+                lam=args.lam,
+                method=method,
+                n_jobs=args.n_jobs,
+                device=args.device,
             )
             walls[method].append(wall)
             ratios[method].append(wall / grams[-1])
@@ -131,7 +136,7 @@ def budget_line(X: np.ndarray, args: argparse.Namespace, gram_s: float, whole: A
     """Blocks of rows: time, and the distance to the answer from the whole Gram matrix."""
     budget = args.budget * 10**6
     options = dict(n_jobs=args.n_jobs, max_memory_bytes=budget)
-    wall, C = seconds(self_expression, X, args.lam, **options)
+    wall, C = seconds(self_expression, X, lam=args.lam, **options)
     same = np.array_equal(C.indices, whole.indices) and np.array_equal(C.indptr, whole.indptr)
     mode = "blocks" if 4 * len(X) ** 2 > budget else "whole"
     line(f"self_expression lasso, {args.budget} MB ({mode})", wall, gram_s)
@@ -171,9 +176,9 @@ def cold_lines() -> None:
         "X = np.random.default_rng(0).random((200, 4096), np.float32);"
         "X /= np.linalg.norm(X, axis=1, keepdims=True);"
         "ready = time.perf_counter();"
-        "self_expression(X, 0.9); self_expression(X, method='omp');"
+        "self_expression(X, lam=0.9); self_expression(X, method='omp');"
         "first = time.perf_counter();"
-        "self_expression(X, 0.9); self_expression(X, method='omp');"
+        "self_expression(X, lam=0.9); self_expression(X, method='omp');"
         "again = time.perf_counter();"
         "print(f'imports {ready - start:.2f} s, LASSO and OMP {first - ready:.2f} s, again '"
         "f'{again - first:.2f} s; processor time in all {time.process_time():.2f} s')"

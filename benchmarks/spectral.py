@@ -38,7 +38,7 @@ def graph(args: argparse.Namespace):
         A = cosine_affinity(X)
         degree = A.sum(axis=1, dtype=np.float64)
         return A, (A / np.sqrt(degree)[:, None]) / np.sqrt(degree), degree
-    A = affinity(self_expression(X, args.lam, args.method))
+    A = affinity(self_expression(X, lam=args.lam, method=args.method))
     piece = sparse.csgraph.connected_components(A)[1]
     inside = np.flatnonzero(piece == np.bincount(piece).argmax())
     A = sparse.csr_matrix(A[inside][:, inside])

@@ -24,7 +24,8 @@ from usvbook.deep_clustering import speech_front_end
 from usvbook.embedding_network import EmbeddingNet, Model, WeightsError, load_model
 from usvbook.mixtures import Recipe, SoundBank, TrainingError, list_sounds
 from usvbook.recordings import Recording, RecordingError
-from usvbook.repertoire import Repertoire, RepertoireError
+from usvbook.repertoire import Repertoire
+from usvbook.repertoire_files import RepertoireError
 from usvbook.segmentation import MultitaperSegmenter
 from usvbook.separation_runs import read_recipe
 from usvbook.settings import read_settings, read_toml

@@ -65,7 +65,7 @@ def test_deep_path():
     X, _ = simulated_pictures(200, random_state=3)
     path = lasso_path(X, 0.01)
     for lam in (0.01, 0.02, 0.1):
-        assert abs(path.at(lam) - self_expression(X, lam)).max() < 1e-9
+        assert abs(path.at(lam) - self_expression(X, lam=lam)).max() < 1e-9
 
 
 def test_threads_pickle_and_copy_change_nothing():

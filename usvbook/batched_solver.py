@@ -198,7 +198,7 @@ def _advance(
     sign[at, entering[at]] = slope[at, entering[at]].sign()
     return y, sign, (worst <= lam + tol) & ~stopped & ~lost, lost
 
-
+# %% ../nbs/05d_batched_solver.ipynb #d73cde67
 def _small_lassos(
     A: Tensor,  # (b, m, m) float64
     c: Tensor,  # (b, m)
@@ -322,7 +322,7 @@ def _finish_alone(
         atoms=torch.tensor(places, device="cpu"), y=torch.tensor(values, device="cpu")
     ), missed
 
-
+# %% ../nbs/05d_batched_solver.ipynb #67615cf8
 def _lasso_block(
     rows: Tensor, X: np.ndarray, block: _Open, l2: float, scale: float, n_turns: int = 40
 ) -> tuple[list[_Open], int]:

@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from .files import Fault
-from .self_expression import _block, _on_threads, _problem, _whole, gram
+from .self_expression import SolverOptions, _block, _on_threads, _problem, _whole, gram
 from usvbook.sparse_solver import (
     Floats,
     Places,
@@ -474,16 +474,17 @@ def expressed_among(
     n_jobs: int | None = None,
     G: np.ndarray | None = None,  # (n, n) Gram matrix of `X`, if it is there: saves products
 ) -> sparse.csr_matrix:  # (m, m) float64
-    "What `self_expression(X[kept], lam)` gives, with only those calls solved that must be."
+    "What `self_expression(X[kept], lam=lam)` gives, with only those calls solved that must be."
     C = path.at(lam)[np.flatnonzero(kept)]
     among = C[:, np.flatnonzero(kept)]
     anew = np.flatnonzero(np.diff(C.indptr) > np.diff(among.indptr))
     if anew.size == 0:
         return among
     rows = as_rows(np.asarray(X)[kept])
-    p = _problem(rows, lam, "lasso", 0, 0.0)
+    p = _problem(rows, SolverOptions(lam=lam))
     if G is None:
-        room = tuple(np.empty((anew.size, width), np.float32) for width in rows.shape[::-1])
+        d, m = rows.shape[1], len(rows)
+        room = np.empty((anew.size, d), np.float32), np.empty((anew.size, m), np.float32)
         answers = _block(p, anew, room, n_jobs)
     else:
         products = np.ascontiguousarray(G[np.ix_(kept, kept)])

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FRAME_FLOOR', 'SQUEEZE_FLOOR', 'RELATIVE_FRAME_FLOOR', 'RELATIVE_SQUEEZE_FLOOR', 'BACKGROUND_FACTOR',
-           'BACKGROUND_CAP', 'PICTURES', 'bicubic_kernel', 'resize_matrix', 'imresize', 'trim_frames', 'loud_rows',
-           'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture', 'PictureWarning',
-           'unit_rows', 'degenerate_rows', 'call_pictures', 'CallImages']
+           'BACKGROUND_CAP', 'PICTURES', 'Patches', 'bicubic_kernel', 'resize_matrix', 'imresize', 'trim_frames',
+           'loud_rows', 'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture',
+           'PictureWarning', 'unit_rows', 'degenerate_rows', 'call_pictures', 'CallImages']
 
 # %% ../nbs/03_preprocessing.ipynb #aeeb27dc
 import warnings
@@ -14,14 +14,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Self, TypeAlias, cast
 
 import numpy as np
 from joblib import Parallel, delayed
 from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from threadpoolctl import threadpool_limits
 
+from .calls import Calls
 from .files import Fault
 
 # %% ../nbs/03_preprocessing.ipynb #4f67937c
@@ -153,7 +155,7 @@ def cut_stages(
     stages.setdefault("picture", np.zeros(shape))
     return stages
 
-
+# %% ../nbs/03_preprocessing.ipynb #be59866a
 def cut_picture(
     patch: np.ndarray,  # (n_freqs, n_frames), row 0 = lowest frequency
     n_freqs: int = 64,  # F, rows of the picture
@@ -212,16 +214,17 @@ def degenerate_rows(
 
 # %% ../nbs/03_preprocessing.ipynb #4046374f
 PICTURES = ("cut", "frequency")
+Patches: TypeAlias = Sequence[np.ndarray] | np.ndarray  # of n calls, (n_freqs, n_frames) each
 
 
-def _patches_of(calls: Any) -> Any:
+def _patches_of(calls: Calls | Patches) -> Patches:
     """The patches of `calls`; ValueError for what can be walked through only once."""
     if isinstance(calls, Iterator):
         raise Fault("the calls can be walked through only once; give them as a list")
-    return getattr(calls, "patches", calls)
+    return cast(Patches, getattr(calls, "patches", calls))
 
 
-def _checked(patches: Any) -> Iterator[np.ndarray]:
+def _checked(patches: Patches) -> Iterator[np.ndarray]:
     """One patch after the other, each a 2-D array; ValueError for anything else."""
     for i, patch in enumerate(map(np.asarray, patches)):
         if patch.ndim != 2:
@@ -242,7 +245,7 @@ def _pictures(
 
 # %% ../nbs/03_preprocessing.ipynb #c7d41151
 def call_pictures(
-    calls: Any,  # Calls, or anything with `.patches`; a list of 2-D arrays; or a 3-D stack
+    calls: Calls | Patches,  # or anything with `.patches`; a list of 2-D arrays, or a 3-D stack
     picture: str = "cut",  # one of `PICTURES`
     n_freqs: int = 64,  # F, rows of the picture
     n_frames: int = 64,  # T, columns of the picture
@@ -271,12 +274,12 @@ def _check_settings(picture: str, n_freqs: int, n_frames: int) -> None:
         raise Fault(f"n_freqs x n_frames is {n_freqs} x {n_frames}; both must be at least 1")
 
 
-def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
+def _warn_of_missing(X: np.ndarray, calls: Calls | Patches) -> None:
     """A `PictureWarning` that counts and names the calls without picture, if there are any."""
     flagged = np.flatnonzero(degenerate_rows(X))
     if flagged.size:
-        patches = getattr(calls, "patches", calls)
-        broken = sum(not np.isfinite(patches[i]).all() for i in flagged)
+        patches = _patches_of(calls)
+        broken = sum(not np.isfinite(patches[int(i)]).all() for i in flagged)
         shown = ", ".join(map(str, flagged[:10])) + (", ..." if flagged.size > 10 else "")
         warnings.warn(
             f"{flagged.size} of {len(X)} calls give no picture ({broken} with values that are not"
@@ -286,9 +289,30 @@ def _warn_of_missing(X: np.ndarray, calls: Any) -> None:
             stacklevel=3,
         )
 
+# %% ../nbs/03_preprocessing.ipynb #6ca777bb
+class _Pictures(TransformerMixin, BaseEstimator):
+    """What scikit-learn asks of a transformer that learns nothing, and names its pixels."""
+
+    n_freqs: int
+    n_frames: int
+
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> np.ndarray:
+        """`f00_t00`, ...: row (0 = lowest frequency) and column of each pixel."""
+        pixels = np.ndindex(self.n_freqs, self.n_frames)
+        return np.array([f"f{row:02d}_t{column:02d}" for row, column in pixels], dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        tags.requires_fit, tags.no_validation = False, True
+        return tags
+
 # %% ../nbs/03_preprocessing.ipynb #d16aef97
 @dataclass(repr=False, eq=False)
-class CallImages(TransformerMixin, BaseEstimator):
+class CallImages(_Pictures):
     """Calls to vectors: patch, picture, row of unit length.
 
     Nothing is learned: there are no fitted attributes, and `transform` works without `fit`.
@@ -300,34 +324,20 @@ class CallImages(TransformerMixin, BaseEstimator):
     absolute: bool = False  # published thresholds, for "cut" of patches in natural logarithms
     n_jobs: int | None = None  # threads (joblib); None is one
 
-    def fit(self, calls: Any, y: Any = None) -> "CallImages":
+    def fit(self, calls: Calls | Patches, y: None = None) -> Self:
         """Check the parameters and the calls' form; ValueError names what is wrong."""
         _check_settings(self.picture, self.n_freqs, self.n_frames)
         for _ in _checked(_patches_of(calls)):
             pass
         return self
 
-    def images(self, calls: Any) -> np.ndarray:
+    def images(self, calls: Calls | Patches) -> np.ndarray:
         """The pictures before they become vectors: (n, n_freqs, n_frames) float32."""
         _check_settings(self.picture, self.n_freqs, self.n_frames)
         return call_pictures(calls, **self.get_params())
 
-    def transform(self, calls: Any) -> np.ndarray:
+    def transform(self, calls: Calls | Patches) -> np.ndarray:
         """Rows of unit length, (n, n_freqs * n_frames) float32; zero where there is no picture."""
         X = unit_rows(self.images(calls), copy=False)
         _warn_of_missing(X, calls)
         return X
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """`f00_t00`, ...: row (0 = lowest frequency) and column of each pixel."""
-        pixels = np.ndindex(self.n_freqs, self.n_frames)
-        return np.array([f"f{row:02d}_t{column:02d}" for row, column in pixels], dtype=object)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
-        tags.requires_fit, tags.no_validation = False, True
-        return tags

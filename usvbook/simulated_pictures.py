@@ -6,8 +6,6 @@
 __all__ = ['simulated_pictures', 'subspaces']
 
 # %% ../nbs/03a_simulated_pictures.ipynb #0db79b20
-from typing import Any
-
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -19,7 +17,7 @@ def simulated_pictures(
     n_shapes: int = 8,  # shapes, drawn with equal probability
     noise: float = 0.02,  # largest value of the uniform noise; the ridge is near 1
     spread: float = 0.15,  # how much a call differs from its shape, 1: as much as shapes differ
-    random_state: Any = 0,  # seed
+    random_state: int | np.random.RandomState | None = 0,  # seed
 ) -> tuple[np.ndarray, np.ndarray]:  # (n, 4096) float32 unit rows, (n,) shape of each
     "Pictures (64 x 64, row 0 the lowest frequency) of curved ridges, and the shape of each."
     rng = check_random_state(random_state)
@@ -44,7 +42,7 @@ def subspaces(
     ambient: int,  # of the space they lie in
     n_each: int,  # vectors in each
     noise: float = 0.0,  # standard deviation of what is added to each coordinate
-    random_state: Any = 0,  # seed
+    random_state: int | np.random.RandomState | None = 0,  # seed
 ) -> tuple[np.ndarray, np.ndarray]:  # (n, ambient) float32 unit rows, (n,) subspace of each
     "Unit vectors from random linear subspaces, and the number of the subspace of each."
     rng = check_random_state(random_state)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHORT', 'PRICED', 'PLAIN', 'RIVALS', 'LEAST_LAM', 'MOST_ON_PATH', 'MOST_IN_GRAM', 'Choice', 'Graph', 'Trials',
-           'most_units', 'first_choice', 'unfitted', 'as_used', 'inliers', 'coefficients', 'build_graph', 'graph',
+           'most_units', 'first_choice', 'unfitted', 'as_used', 'inliers', 'inlier_graph', 'build_graph', 'graph',
            'follow_path', 'fit', 'stability', 'layout', 'remember', 'name_of', 'as_call', 'toml_value', 'as_config',
            'write_config']
 
@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,15 +24,16 @@ from sklearn.base import clone
 from .figures import tsne
 from .files import Fault, in_one_move
 from .lambda_path import expressed_among, lasso_path
-from .outliers import max_similarity, split_outliers
+from .outliers import max_similarity, split_calls
 from .preprocessing import unit_rows
-from .repertoire import METHODS, Repertoire, check_enough
+from .repertoire import METHODS, Repertoire
 from .segmentation import Calls
-from .self_expression import gram, self_expression
+from .self_expression import SolverOptions, gram
 from usvbook.ssc import (
+    CallGraph,
     SpectralEmbedding,
     affinity,
-    cosine_affinity,
+    call_graph,
     graph_components,
     spectral_embedding,
 )
@@ -137,33 +138,28 @@ def inliers(
     tau: float | None,  # τ
 ) -> np.ndarray:  # (n,) bool
     """The calls that take part in step one."""
-    return split_outliers(trials.similarity, tau) & trials.X.any(axis=1)
+    return split_calls(trials.X, trials.similarity, tau)
 
 # %% ../nbs/10a_trials.ipynb #464ebfb4
-def coefficients(
+def inlier_graph(
     trials: Trials,
     choice: Choice,
-) -> Any:  # (m, m) sparse, m inliers
-    """Who expresses whom among the inliers (Eq. 1 to 3): from the path where it is known."""
+) -> CallGraph:
+    """Who is like whom among the inliers (Eq. 1 to 4, or 8): from the path where it is known."""
     rows, inside = trials.once("rows", lambda: unit_rows(trials.X)), inliers(trials, choice.tau)
     path, t = trials.known("path"), trials.template
     exact = not (t.gamma or t.n_neighbours)
     if path and choice.method == "lasso" and exact and choice.lam >= path.lam_min:
-        return expressed_among(path, rows, choice.lam, inside, t.n_jobs, trials.known("gram"))
-    return self_expression(
-        rows[inside], choice.lam, choice.method, t.n_nonzero, n_jobs=t.n_jobs, gamma=t.gamma,
-        max_memory_bytes=t.max_memory_bytes, device=t.device, n_neighbours=t.n_neighbours,
-    )  # fmt: skip
+        C = expressed_among(path, rows, choice.lam, inside, t.n_jobs, trials.known("gram"))
+        return CallGraph(C, affinity(C))
+    own = replace(SolverOptions.of(t), lam=choice.lam, method=choice.method)
+    return call_graph(rows[inside], own)
 
 # %% ../nbs/10a_trials.ipynb #5b0c77e1
 def build_graph(trials: Trials, choice: Choice, n_values: int) -> Graph:
     """Affinity, components and `n_values` leading eigenvectors at a setting."""
-    if choice.method == "cosine":
-        A = cosine_affinity(trials.X[inliers(trials, choice.tau)])
-        degree = (A > 0).sum(axis=1)
-    else:
-        A = affinity(coefficients(trials, choice))
-        degree = A.getnnz(axis=1)
+    A = inlier_graph(trials, choice).affinity
+    degree = (A > 0).sum(axis=1) if isinstance(A, np.ndarray) else A.getnnz(axis=1)
     components = graph_components(A)
     spectral = spectral_embedding(A, n_values, 0)
     n_isolated = int((components < 0).sum())
@@ -175,8 +171,7 @@ def graph(
     choice: Choice,
 ) -> Graph | None:  # None: the method has no graph
     """The graph of a setting; ValueError where there are too few inliers."""
-    inside = inliers(trials, choice.tau)
-    check_enough(inside, trials.similarity, choice.n_clusters, choice.tau)
+    inside = split_calls(trials.X, trials.similarity, choice.tau, choice.n_clusters)
     if choice.method in PLAIN:
         return None
     n_values = min(10 * (choice.n_clusters // 10 + 1) + 5, int(inside.sum()) - 1)
