@@ -132,8 +132,42 @@ class _Asked(BaseEstimator):
         dtypes = [np.float32, np.float64]
         return validate_data(self, X, dtype=dtypes, ensure_min_samples=least, reset=reset)
 
+# %% ../nbs/08_repertoire.ipynb #9b582850
+class _Steps(_Asked):
+    """How a repertoire is fitted."""
+
+    def fit(self, calls: Calls | np.ndarray, y: None = None) -> Self:
+        """Find the units of `Calls`, or of vectors (n, d)."""
+        X = self._checked(calls, reset=True)
+        self.remember(calls)
+        self.max_similarity_, _ = max_similarity(X)
+        takes_part = split_calls(X, self.max_similarity_, self.tau, self.n_clusters)
+        options = SolverOptions.of(self)
+        grouped = group_calls(
+            X[takes_part], self.n_clusters, options, self.normalise, self.random_state
+        )
+        labels, *rest = at_all_calls(grouped, takes_part)
+        self.coef_, self.affinity_matrix_, self.embedding_ = rest
+        self.is_inlier_ = labels >= 0
+        if not self.is_inlier_.any():
+            raise Fault(
+                f"none of {takes_part.sum()} calls has a neighbour in the graph, no unit can be "
+                "made; lower lam, choose another method, or add recordings"
+            )
+        self.labels_, self.centroids_, self.similarity_ = settle(X, labels, self.min_similarity)
+        alone, n_units = takes_part & ~self.is_inlier_, len(self.centroids_)
+        self.metrics_ = quality(X, self.labels_, self.is_inlier_, alone, n_clusters=n_units)
+        return self
+
+    def remember(self, calls: Calls | np.ndarray) -> None:
+        """Keep how the calls were found; only needed where vectors of `Calls` were fitted."""
+        self.segmenter_ = dict(getattr(calls, "segmenter", {}))
+        self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
+        table = getattr(calls, "table", None)
+        self.channel_ = "0" if table is None else str(table["channel"].iloc[0])
+
 # %% ../nbs/08_repertoire.ipynb #dd7a7e5d
-class _Fitted(_Asked):
+class _Fitted(_Steps):
     """What a fitted repertoire says of new calls."""
 
     labels_: np.ndarray
@@ -169,42 +203,8 @@ class _Fitted(_Asked):
         check_is_fitted(self)
         return make_segmenter(self.segmenter_)
 
-# %% ../nbs/08_repertoire.ipynb #198645af
-class _Steps(_Fitted):
-    """How a repertoire is fitted."""
-
-    def fit(self, calls: Calls | np.ndarray, y: None = None) -> Self:
-        """Find the units of `Calls`, or of vectors (n, d)."""
-        X = self._checked(calls, reset=True)
-        self.remember(calls)
-        self.max_similarity_, _ = max_similarity(X)
-        takes_part = split_calls(X, self.max_similarity_, self.tau, self.n_clusters)
-        options = SolverOptions.of(self)
-        grouped = group_calls(
-            X[takes_part], self.n_clusters, options, self.normalise, self.random_state
-        )
-        labels, *rest = at_all_calls(grouped, takes_part)
-        self.coef_, self.affinity_matrix_, self.embedding_ = rest
-        self.is_inlier_ = labels >= 0
-        if not self.is_inlier_.any():
-            raise Fault(
-                f"none of {takes_part.sum()} calls has a neighbour in the graph, no unit can be "
-                "made; lower lam, choose another method, or add recordings"
-            )
-        self.labels_, self.centroids_, self.similarity_ = settle(X, labels, self.min_similarity)
-        alone, n_units = takes_part & ~self.is_inlier_, len(self.centroids_)
-        self.metrics_ = quality(X, self.labels_, self.is_inlier_, alone, n_clusters=n_units)
-        return self
-
-    def remember(self, calls: Calls | np.ndarray) -> None:
-        """Keep how the calls were found; only needed where vectors of `Calls` were fitted."""
-        self.segmenter_ = dict(getattr(calls, "segmenter", {}))
-        self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
-        table = getattr(calls, "table", None)
-        self.channel_ = "0" if table is None else str(table["channel"].iloc[0])
-
 # %% ../nbs/08_repertoire.ipynb #01441bd6
-class Repertoire(ClusterMixin, _Steps):
+class Repertoire(ClusterMixin, _Fitted):
     """The repertoire of a set of calls, by two-step subspace clustering.
 
     Fitted:
