@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['FLOOR_DB', 'Rule', 'Weighting', 'FrontEnd', 'check_front_end', 'speech_front_end', 'mouse_front_end', 'stft', 'istft',
            'levels_db', 'features', 'with_normalisation', 'hum', 'active_bins', 'partition', 'plot_bins', 'indicator',
-           'bin_weights', 'check_bins', 'dc_loss', 'whitened_loss', 'dc_gradient', 'bounded_score']
+           'bin_weights', 'check_bins', 'dc_loss', 'whitened_loss', 'dc_gradient', 'bounded_score', 'squared_distances',
+           'group_means', 'soft_masks', 'mask_gains_db', 'best_gain_db', 'unfolded_masks', 'k_means_labels']
 
 # %% ../nbs/11_deep_clustering.ipynb #767a1b67
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -305,9 +307,11 @@ def plot_bins(
 def indicator(
     labels: Tensor,  # (..., N) int, -1 for no source
     dtype: torch.dtype = torch.float32,  # of the result
+    n_sources: int | None = None,  # columns; None: as many as there are labels
 ) -> Tensor:  # (..., N, n_sources)
     "The matrix Y: 1 where the bin belongs to the source; zero rows where it belongs to none."
-    n_sources = max(int(labels.max()) + 1, 1) if labels.numel() else 1
+    if n_sources is None:
+        n_sources = max(int(labels.max()) + 1, 1) if labels.numel() else 1
     return (labels[..., None] == torch.arange(n_sources, device=labels.device)).to(dtype)
 
 
@@ -400,3 +404,107 @@ def bounded_score(
     between = ((centred.mT @ Y).square().sum(-2) / sizes.clamp(min=1)).sum(-1)
     total = centred.square().sum((-2, -1))
     return between / total.clamp(min=1e-6 * n)
+
+# %% ../nbs/11_deep_clustering.ipynb #7eec4467
+def squared_distances(
+    V: Tensor,  # (..., N, K) embeddings
+    centres: Tensor,  # (..., C, K)
+) -> Tensor:  # (..., N, C)
+    "Squared distances of embeddings from centres."
+    product = V @ centres.mT
+    lengths = V.square().sum(-1)[..., None] + centres.square().sum(-1)[..., None, :]
+    return (lengths - 2 * product).clamp(min=0)
+
+
+def group_means(
+    V: Tensor,  # (..., N, K) embeddings
+    share: Tensor,  # (..., N, C) of each bin in each group; rows of zeros do not count
+) -> tuple[Tensor, Tensor]:  # centres (..., C, K) and spread (...)
+    "Centres of groups, and the mean squared distance from them, per dimension of the embedding."
+    total = share.sum(-2)
+    centres = share.mT @ V / total.clamp(min=1e-9)[..., None]
+    inertia = (share * squared_distances(V, centres)).sum((-2, -1))
+    return centres, inertia / (V.shape[-1] * total.sum(-1).clamp(min=1e-9))
+
+
+def soft_masks(
+    V: Tensor,  # (..., N, K) embeddings
+    centres: Tensor,  # (..., C, K)
+    spread: Tensor,  # (...) mean squared distance per dimension
+    softness: float = 4.0,  # above 0: variance of a group, in units of the spread
+) -> Tensor:  # (..., C, N) shares that add up to 1
+    "Masks of all bins from the centres of groups."
+    variance = softness * spread.clamp(min=1e-6)[..., None, None]
+    return torch.softmax(-squared_distances(V, centres) / (2 * variance), dim=-1).mT
+
+# %% ../nbs/11_deep_clustering.ipynb #fe4387f1
+def mask_gains_db(
+    masks: Tensor,  # (..., M, N) shares from 0 to 1
+    mixture: Tensor,  # (..., N) complex
+    sources: Tensor,  # (..., C, N) complex
+) -> Tensor:  # (..., C, M) decibels
+    "What each mask gains over the mixture itself as an estimate of each source."
+    energy = sources.abs().square().sum(-1)
+    power = mixture.abs().square()
+    common = (mixture[..., None, :].conj() * sources).real
+    least = 1e-3 * energy.mean(-1)[..., None, None] + 1e-12
+    kept = (masks.square() * power[..., None, :]).sum(-1)[..., None, :]
+    error = (kept - 2 * common @ masks.mT + energy[..., None]).clamp(min=0)
+    before = (mixture[..., None, :] - sources).abs().square().sum(-1)[..., None]
+    return 10 * torch.log10((before + least) / (error + least))
+
+
+def best_gain_db(
+    gains: Tensor,  # (..., C, C) decibels: mask_gains_db
+) -> Tensor:  # (...)
+    "Mean gain of the sources, each with a mask of its own, in the best order."
+    n_sources = gains.shape[-1]
+    orders = torch.tensor(list(permutations(range(n_sources))), device=gains.device)
+    each = gains[..., torch.arange(n_sources, device=gains.device), orders]  # (..., orders, C)
+    return each.mean(-1).amax(-1)
+
+# %% ../nbs/11_deep_clustering.ipynb #6555a39a
+def unfolded_masks(
+    V: Tensor,  # (..., N, K) embeddings
+    share: Tensor,  # (..., N, C) of each bin in each group; rows of zeros do not count
+    softness: float = 4.0,  # of the masks
+    n_steps: int = 0,  # of soft k-means after these shares
+) -> Tensor:  # (..., C, N)
+    "Masks of all bins from a first division of some of them."
+    counts = share.sum(-1, keepdim=True)
+    centres, spread = group_means(V, share)
+    for _ in range(n_steps):
+        masks = soft_masks(V, centres, spread, softness)
+        centres, spread = group_means(V, masks.mT * counts)
+    return soft_masks(V, centres, spread, softness)
+
+
+@torch.no_grad()
+def k_means_labels(
+    V: Tensor,  # (segments, N, K) embeddings
+    heard: Tensor,  # (segments, N) bool: bins that are clustered
+    n_groups: int,  # in each segment
+    noise: torch.Generator | None = None,  # source of chance on the device of V
+    n_starts: int = 3,  # of which the best counts
+    n_rounds: int = 10,  # of each start
+    n_sample: int = 1_000,  # bins of a segment that are looked at
+) -> Tensor:  # (segments, N) int64, -1 where a bin is not heard
+    "Labels by k-means, of all segments at once, on a sample of their bins."
+    key = torch.rand(heard.shape, generator=noise, device=V.device) * heard
+    index = key.topk(min(n_sample, heard.shape[1])).indices
+    rows = torch.take_along_dim(V, index[..., None], 1).repeat_interleave(n_starts, 0)
+    weight = heard.gather(1, index).repeat_interleave(n_starts, 0).to(V.dtype) + 1e-9
+    centres = rows[:, :0]
+    chance = weight
+    for _ in range(n_groups):  # the first at random, others far from those that are there
+        pick = torch.multinomial(chance, 1, generator=noise)
+        centres = torch.cat([centres, torch.take_along_dim(rows, pick[..., None], 1)], 1)
+        chance = weight * squared_distances(rows, centres).amin(-1) + 1e-12
+    for _ in range(n_rounds):
+        nearest = squared_distances(rows, centres).argmin(-1)
+        centres = group_means(rows, indicator(nearest, V.dtype, n_groups) * weight[..., None])[0]
+    inertia = (
+        (weight * squared_distances(rows, centres).amin(-1)).sum(-1).unflatten(0, (-1, n_starts))
+    )
+    best = inertia.argmin(-1) + n_starts * torch.arange(len(V), device=V.device)
+    return squared_distances(V, centres[best]).argmin(-1).where(heard, -1)

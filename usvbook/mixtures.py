@@ -24,7 +24,14 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from .deep_clustering import FrontEnd, features, partition, stft, with_normalisation
+from usvbook.deep_clustering import (
+    FrontEnd,
+    active_bins,
+    features,
+    partition,
+    stft,
+    with_normalisation,
+)
 from .files import Fault, in_one_line, on_disk
 from .recordings import Recording, RecordingError, find_recordings
 
@@ -226,6 +233,12 @@ class Recipe:
     floor_db: float = 20.0
     weighting: Literal["classic", "unweighted", "whitened"] = "whitened"
     reduction: Literal["sum", "mean"] = "mean"
+    objective: Literal["affinity", "masks"] = "affinity"
+    centres: tuple[Literal["kmeans", "truth"], ...] = ("kmeans", "truth")
+    unfolded: int = 0
+    softness: float = 4.0
+    mask_floor_db: float = 30.0
+    score_weight: float = 0.0
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 2e-3
     decay: Literal["cosine", "constant"] = "cosine"
@@ -271,6 +284,7 @@ def check_recipe(recipe: Recipe) -> None:
         "rule": ("any", "all", "mixture"),
         "weighting": ("classic", "unweighted", "whitened"),
         "reduction": ("sum", "mean"),
+        "objective": ("affinity", "masks"),
         "optimizer": ("adam", "sgd"),
         "decay": ("cosine", "constant"),
     }
@@ -288,6 +302,16 @@ def check_recipe(recipe: Recipe) -> None:
             any(min(frames, segments) < 1 for _, frames, segments in r.curriculum)
         ),
         "n_sources must be numbers of 1 or more": not r.n_sources or min(r.n_sources) < 1,
+        "centres must be 'kmeans', 'truth' or both": (
+            not r.centres or not set(r.centres) <= {"kmeans", "truth"}
+        ),
+        "unfolded and score_weight must be 0 or more": not (r.unfolded >= 0 <= r.score_weight),
+        "softness must be above 0": not 0 < r.softness < math.inf,
+        "mask_floor_db must be floor_db or more": (
+            r.objective == "masks" and not r.mask_floor_db >= r.floor_db
+        ),
+        "masks can be had for 5 sources at most": r.objective == "masks"
+        and max(r.n_sources, default=0) > 5,
         "speed must be from 0 to 0.5": not 0 <= r.speed <= 0.5,
         "learning_rate must be above 0": not 0 < r.learning_rate < math.inf,
         "clip must be above 0, or None": r.clip is not None and not r.clip > 0,
@@ -302,8 +326,9 @@ def check_recipe(recipe: Recipe) -> None:
 def recipe_of(config: dict[str, Any]) -> Recipe:
     "Recipe from its plain values after JSON, where tuples have become lists."
     config = dict(config)
-    for name in ("n_sources", "background_db"):
-        config[name] = tuple(config[name])
+    for name in ("n_sources", "background_db", "centres"):
+        if name in config:  # recipes of version 0.1 have no centres
+            config[name] = tuple(config[name])
     config["curriculum"] = tuple((float(a), int(b), int(c)) for a, b, c in config["curriculum"])
     return Recipe(**config)
 
@@ -463,6 +488,9 @@ class Batch(NamedTuple):
 
     features: Tensor  # (segments, frames, n_bins) float32
     labels: Tensor  # (segments, frames, n_bins) int64, -1 for no source
+    mixture: Tensor | None = None  # (segments, frames, n_bins) complex
+    sources: Tensor | None = None  # (segments, n_sources, frames, n_bins) complex
+    scored: Tensor | None = None  # (segments, frames, n_bins) bool: heard through the masks
 
 # %% ../nbs/11b_mixtures.ipynb #1cd78c5e
 def make_batch(
@@ -473,10 +501,13 @@ def make_batch(
     "Features of mixtures, and the partition that the network is to find."
     band = front.band
     noise = None if mixtures.background is None else mixtures.background[..., band]
-    labels = partition(
-        mixtures.sources[..., band], recipe.rule, recipe.floor_db, mixtures.peaks, noise
-    )
-    return Batch(features(mixtures.mixture, front), labels)
+    sources, mixture, peaks = mixtures.sources[..., band], mixtures.mixture, mixtures.peaks
+    labels = partition(sources, recipe.rule, recipe.floor_db, peaks, noise)
+    batch = Batch(features(mixture, front), labels)
+    if recipe.objective == "affinity":
+        return batch
+    scored = active_bins(sources, recipe.rule, recipe.mask_floor_db, peaks, noise)
+    return batch._replace(mixture=mixture[..., band], sources=sources, scored=scored)
 
 
 def fit_front_end(
