@@ -16,7 +16,7 @@ import soundfile as sf
 import torch
 
 from usvbook.deep_clustering import hum, speech_front_end
-from usvbook.embedding_network import load_model
+from usvbook.embedding_network import load_model, read_tensors, write_tensors
 from usvbook.mixtures import Recipe, SoundBank, draw_mixtures, make_batch
 from usvbook.training import (
     batch_loss,
@@ -31,6 +31,10 @@ from usvbook.training import (
 RECIPE = Recipe(
     n_steps=60, hidden=8, n_dims=4, curriculum=((0.5, 40, 3), (1.0, 80, 2)), input_noise_sd=0.2
 )
+GAIN = replace(
+    RECIPE, n_steps=10, curriculum=((1.0, 60, 2),), n_sources=(2, 3), objective="masks",
+    rule="mixture", score_weight=2.0, unfolded=1, floor_db=30.0,
+)  # fmt: skip
 PROGRAM = """
 import sys
 import test_training
@@ -84,6 +88,27 @@ def test_stopped_run_goes_on_as_the_same(tmp_path: Path, uninterrupted, how: str
     assert [one["loss"] for one in resumed.history] == [
         one["loss"] for one in uninterrupted.history
     ]
+
+
+def test_gain_of_masks_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """The objective that draws starts for its k-means: stopped and resumed, all the same."""
+    path = tmp_path / "run.safetensors"
+    assert train(bank(), GAIN, path, time_limit_s=0.0).step == 1
+    resumed, plain = train(bank(), GAIN, path), train(bank(), GAIN)
+    assert resumed.step == plain.step == 10 and same_weights(resumed, plain)
+    assert all(np.isfinite(one["loss"]) for one in plain.history) and plain.skipped == 0
+    assert not same_weights(plain, train(bank(), replace(GAIN, objective="affinity")))
+
+
+def test_checkpoint_of_version_0_1_goes_on(tmp_path: Path, uninterrupted) -> None:
+    """Its recipe says nothing of the objective."""
+    path = tmp_path / "run.safetensors"
+    train(bank(), RECIPE, path, time_limit_s=0.0)
+    tensors, header = read_tensors(path)
+    new = ("objective", "centres", "unfolded", "softness", "mask_floor_db", "score_weight")
+    header["recipe"] = {k: v for k, v in header["recipe"].items() if k not in new}
+    write_tensors(path, tensors, header)
+    assert same_weights(train(bank(), RECIPE, path), uninterrupted)
 
 
 def test_same_seed_same_bytes(tmp_path: Path, uninterrupted) -> None:
@@ -214,6 +239,12 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
     talkers = script("talkers")
     networks = {"shipped": talkers.Network(RECIPE)}
     networks["balanced"] = talkers.Network(RECIPE, "balanced", "shipped")
+    networks["gain"] = talkers.Network(GAIN, start="shipped", more=True)
+    more = tmp_path / "more.csv"
+    more.write_text(
+        "audio_path,speaker,source,licence\n"
+        "0.flac,libri_0,LibriTTS,CC BY 4.0\n1.flac,vctk_p1,VCTK,CC BY 4.0\n"
+    )
     monkeypatch.setattr(talkers, "NETWORKS", networks)
     monkeypatch.setattr(talkers, "ROOT", tmp_path)
     monkeypatch.setattr(talkers, "SHIPPED", tmp_path / "talkers.safetensors")
@@ -226,6 +257,13 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
     table = pd.read_csv(tmp_path / "talkers.csv", comment="#")
     assert {"shipped", "balanced", "none"} == set(table["network"]) and table["mean"].notna().all()
     kept = (tmp_path / "talkers.safetensors").read_bytes()
+    speech = [tmp_path / "speech.csv", more]
+    with_more = talkers.bank_of(speech, "train", "whole", "first", more=True)
+    assert with_more.names.tolist() == ["0", "1", "2", "vctk_p1"]  # libri_0 is 0
+    assert len(with_more.lengths) == 5
+    model = talkers.trained("gain", speech, tmp_path / "work", "cpu", None)
+    assert "VCTK, 1 speakers, CC BY 4.0" in model.card["licence"]
+    assert "four talkers" in model.card["limits"] and model.card["recipe"]["objective"] == "masks"
     talkers.main()  # nothing is left to do
     assert (tmp_path / "talkers.safetensors").read_bytes() == kept
 

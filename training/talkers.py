@@ -3,11 +3,17 @@
     python training/talkers.py SPEECH.csv --work FOLDER            the network that is shipped
     python training/talkers.py SPEECH.csv --work FOLDER --tables   all networks, and the tables
     python training/talkers.py SPEECH.csv --work FOLDER --only paper --device cuda
+    python training/talkers.py SPEECH.csv MORE.csv --work FOLDER --only gain
 
 SPEECH.csv has the columns file, speaker, split (train, dev) and sex, one recording per reader, and
 lies beside its folders of recordings: 44 minutes of LibriSpeech at 8 kHz, 211 readers to train on
 and 40 others. The first three quarters of each training recording are learned from; mixtures of the
 last quarters are the paper's closed speaker set, those of the other readers its open speaker set.
+
+Further lists, with the columns audio_path, speaker, source (the collection) and licence, are for
+training only, and for those networks only that say so: `gain` goes on from `shipped`, with all
+talkers of all lists, and learns what its clustering gains instead of affinities. Its card gives
+credit by collection. A speaker `libri_123` is LibriSpeech's 123, who may be in two lists.
 
 FOLDER keeps checkpoints and finished networks, so that the same command goes on after any
 interruption. `--tables` trains one network for every row of the paper's Tables 2 and 3, measures
@@ -20,6 +26,7 @@ is cut short at that time, and what it leaves is a file of 37 MB.
 import argparse
 import json
 import platform
+import re
 import time
 import warnings
 from dataclasses import dataclass, replace
@@ -62,8 +69,13 @@ class Network:
     recipe: Recipe
     readers: str = "whole"  # "whole", "balanced" or "female"
     start: str | None = None  # network that it begins with
+    more: bool = False  # also the talkers of further lists
 
 
+GAIN = replace(
+    BASE, n_steps=20_000, curriculum=((1.0, 400, 2),), n_sources=(2, 2, 3), rule="mixture",
+    objective="masks", score_weight=5.0, learning_rate=1e-3, seed=1,
+)  # fmt: skip
 NETWORKS = {
     "shipped": Network(BASE),
     **{f"K = {k}": Network(replace(SMALL, n_dims=k)) for k in (5, 10, 20, 40, 60)},
@@ -71,6 +83,7 @@ NETWORKS = {
     "whole": Network(replace(MORE, n_dims=40), start="K = 40"),
     "balanced": Network(replace(MORE, n_dims=40), "balanced", "K = 40"),
     "female": Network(replace(MORE, n_dims=40), "female", "K = 40"),
+    "gain": Network(GAIN, start="shipped", more=True),
     "paper": Network(
         replace(
             BASE, n_steps=16_000, hidden=600, n_dims=40, learning_rate=1e-3,
@@ -82,11 +95,20 @@ PAPER_SETTINGS = {"softness": 0.0, "floor_db": 40.0}  # hard masks; bins above -
 OUR_SETTINGS = {"softness": 4.0, "floor_db": 20.0}
 
 
-def bank_of(speech: Path, split: str, readers: str, part: str, device: str = "cpu") -> SoundBank:
-    """Sounds of a split: whole recordings, or the part that is learned from, or the other."""
-    about = pd.read_csv(speech, dtype=str).set_index("speaker")["sex"].to_dict()
-    front = speech_front_end()
-    sounds, names = read_sounds(list_sounds(speech, split), front)
+def sexes(speech: list[Path]) -> dict[str, str]:
+    """F or M by speaker of the first list."""
+    return pd.read_csv(speech[0], dtype=str).set_index("speaker")["sex"].to_dict()
+
+
+def bank_of(
+    speech: list[Path], split: str, readers: str, part: str, device: str = "cpu", more: bool = False
+) -> SoundBank:
+    """Sounds of a split: whole recordings, or the part that is learned from, or the other.
+
+    With `more` those of the further lists too, as they are.
+    """
+    about, front = sexes(speech), speech_front_end()
+    sounds, names = read_sounds(list_sounds(speech[0], split), front)
     if part == "first":
         sounds = [x[: round(LEARNED * len(x))] for x in sounds]
     elif part == "last":
@@ -94,17 +116,31 @@ def bank_of(speech: Path, split: str, readers: str, part: str, device: str = "cp
     if readers == "female":
         kept = [i for i, name in enumerate(names) if about[name] == "F"]
         sounds, names = [sounds[i] for i in kept], [names[i] for i in kept]
+    for place in speech[1:] if more else []:
+        others, who = read_sounds(list_sounds(place), front)
+        sounds += others
+        names += [re.sub(r"^libri_(?=\d+$)", "", name) for name in who]
     return SoundBank(sounds, names, front, device, about if readers == "balanced" else None)
 
 
-def trained(name: str, speech: Path, work: Path, device: str, hours: float | None) -> Model:
+def credits_of(speech: list[Path], more: bool) -> str:
+    """Whose speech it is, under which licence, by collection."""
+    told = ["LibriSpeech (Panayotov et al. 2015), CC BY 4.0"]
+    for place in speech[1:] if more else []:
+        table = pd.read_csv(place, dtype=str).fillna({"source": "?", "licence": "?"})
+        for (source, licence), rows in table.groupby(["source", "licence"]):
+            told.append(f"{source}, {rows['speaker'].nunique()} speakers, {licence}")
+    return "; ".join(told)
+
+
+def trained(name: str, speech: list[Path], work: Path, device: str, hours: float | None) -> Model:
     """The network of this name, trained as far as it is not there yet."""
     done = work / f"{name}.safetensors"
     if done.exists():
         return load_model(done)
     wanted = NETWORKS[name]
     start = trained(wanted.start, speech, work, device, hours) if wanted.start else None
-    bank = bank_of(speech, "train", wanted.readers, "first", device)
+    bank = bank_of(speech, "train", wanted.readers, "first", device, wanted.more)
     print(f"{name}: {bank}", flush=True)
     limit = None if hours is None else 3600 * hours
     run = train(
@@ -115,14 +151,20 @@ def trained(name: str, speech: Path, work: Path, device: str, hours: float | Non
     for step in range(run.step):
         frames, segments = recipe.stage(step)
         heard_s += frames * segments * bank.front.hop_samples / bank.front.samplerate_hz
+    threes = (
+        "a third talker was never heard in training"
+        if max(recipe.n_sources) < 3
+        else ("four talkers were never heard in training")
+    )
     known = {
-        "data": f"LibriSpeech, {bank}, first three quarters of each recording, mixed on the fly",
-        "licence": "speech: LibriSpeech (Panayotov et al. 2015), CC BY 4.0; weights: MIT",
+        "data": f"LibriSpeech{' and further lists' if wanted.more else ''}, {bank}, of LibriSpeech "
+        "the first three quarters of each recording, mixed on the fly",
+        "licence": f"speech: {credits_of(speech, wanted.more)}; weights: MIT",
         "hours_of_mixtures": round(heard_s / 3600, 2),
         "made_by": f"training/talkers.py, network {name!r}, torch {torch.__version__}, {device}",
         "limits": (
-            "read English, 100 Hz to 4 kHz; two talkers at 0 to 5 dB without noise or echo; a "
-            "third talker was never heard in training; the number of talkers must be given, since "
+            "read English, 100 Hz to 4 kHz; talkers at 0 to 5 dB without noise or echo; "
+            f"{threes}; the number of talkers must be given, since "
             "most mixtures are counted as one; a small network, trained briefly"
         ),
     }
@@ -132,14 +174,14 @@ def trained(name: str, speech: Path, work: Path, device: str, hours: float | Non
     return model
 
 
-def sexes_of(speech: Path):
+def sexes_of(speech: list[Path]):
     """Names of talkers to the group of their mixture, such as f+m."""
-    about = pd.read_csv(speech, dtype=str).set_index("speaker")["sex"].str.lower()
-    return lambda names: "+".join(sorted(about[name] for name in names))
+    about = sexes(speech)
+    return lambda names: "+".join(sorted(about[name].lower() for name in names))
 
 
 def measured(
-    model: Model, name: str, speech: Path, n_mixtures: int, n_sources: int, settings: dict
+    model: Model, name: str, speech: list[Path], n_mixtures: int, n_sources: int, settings: dict
 ) -> pd.DataFrame:
     """Scores of a network on the closed and the open set."""
     tables = []
@@ -158,7 +200,7 @@ def measured(
     return pd.concat(tables).assign(network=name, talkers=n_sources, masks=kind)
 
 
-def bounds(speech: Path, n_mixtures: int) -> pd.DataFrame:
+def bounds(speech: list[Path], n_mixtures: int) -> pd.DataFrame:
     """Mixture, ideal mask and oracle NMF on the open set; NMF learns from 60 % of a recording."""
     bank = bank_of(speech, "dev", "whole", "whole")
     bar, tables = tqdm(total=len(bank.lengths), desc="spectra", leave=False), []
@@ -220,7 +262,7 @@ def scores_of(name: str, given: argparse.Namespace) -> pd.DataFrame:
         return pd.read_csv(kept)
     model = trained(name, given.speech, given.work, given.device, given.hours)
     tables = []
-    whole = name in ("shipped", "paper")
+    whole = name in ("shipped", "gain", "paper")
     for n_sources in (2, 3) if whole else (2,):
         for settings in (PAPER_SETTINGS, OUR_SETTINGS) if whole else (OUR_SETTINGS,):
             tables.append(measured(model, name, given.speech, given.mixtures, n_sources, settings))
@@ -233,7 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("speech", type=Path)
+    parser.add_argument("speech", type=Path, nargs="+", help="CSV; further ones to train on")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and networks")
     parser.add_argument("--tables", action="store_true", help="all networks, and the tables")
     parser.add_argument("--only", choices=list(NETWORKS), default="shipped")
@@ -245,7 +287,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     given.work.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    names = [n for n in NETWORKS if n != "paper"] if given.tables else [given.only]
+    names = [n for n in NETWORKS if n not in ("gain", "paper")] if given.tables else [given.only]
     tables = [scores_of(name, given) for name in names]
     for name, scores in zip(names, tables, strict=True):
         model = load_model(given.work / f"{name}.safetensors")

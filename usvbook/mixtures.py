@@ -41,7 +41,7 @@ class TrainingError(Fault):
 
 
 _PATH_NAMES = ("path", "file", "audio_path")
-_SOURCE_NAMES = ("source", "speaker", "animal", "talker")
+_SOURCE_NAMES = ("speaker", "talker", "animal", "source")  # who, before where it is from
 
 # %% ../nbs/11b_mixtures.ipynb #a3329816
 def list_sounds(
@@ -51,8 +51,8 @@ def list_sounds(
     """Files of sound and who is heard in them.
 
     A CSV has a column `path` (or `file`, `audio_path`; relative to the CSV's folder) and a column
-    `source` (or `speaker`, `animal`, `talker`). Raises `TrainingError` if there are less than two
-    sources.
+    `speaker`, `talker`, `animal` or `source`, of which the first counts: where a table has two of
+    them, `source` is the collection. Raises `TrainingError` if there are less than two sources.
     """
     place = Path(place).expanduser()
     if place.is_dir():
