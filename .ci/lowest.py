@@ -1,6 +1,6 @@
 """Print the lowest versions that settings.ini allows, as constraints for pip.
 
-    python .ci/lowest.py > lowest.txt && pip install -c lowest.txt -e '.[dev]'
+python .ci/lowest.py > lowest.txt && pip install -c lowest.txt -e '.[dev]'
 """
 
 import re

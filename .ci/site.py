@@ -5,7 +5,8 @@
     python .ci/site.py --run 04_outliers 05_ssc    # all pages, but only these with results
 
 Committed notebooks hold no outputs, so a copy of the project is made in build/site and its
-notebooks are run there: every figure on the site is fresh, and the working tree stays as it is.
+notebooks are run there: every figure on the site is that of the code beside it, and the working
+tree stays as it is. A notebook is not run again if neither it nor what it uses has changed.
 Where `quarto` is on the PATH it renders the pages (`nbdev_docs`); elsewhere smalldocs does, which
 is pure Python and reads the same _quarto.yml. Either way no page of ours loads anything from
 another host.
@@ -14,6 +15,7 @@ another host.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -26,13 +28,18 @@ from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from pathlib import Path
 
+from pages import faults
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / "build" / "site"
+KEPT = ROOT / "build" / "site-kept"  # notebooks with outputs, by what these depend on
 COPIED = ("settings.ini", "_quarto.yml", "README.md", "nbs", "usvbook", "benchmarks")
 SKIPPED = re.compile(r"^#\|\s*(eval:\s*false|slow|notest)\s*$", re.MULTILINE)
 # What Python says of a drawing that a cell ends with, and nbdev of a class without a signature.
 REPR = re.compile(r"^\(?\[?(Text\(|<Axes|<matplotlib|<Figure|<BarContainer|<\S+ at 0x)")
 NO_SIGNATURE = re.compile(r"```python\n(?:class|def) \w+\(\n\s*\*args, \*\*kwargs\n\):\n```\n")
+# Types that a room imports for readers and checkers only are there when signatures are shown.
+NAMES = "import typing; typing.TYPE_CHECKING = True; "
 KATEX = "katex@0.16.11"  # the version that smalldocs writes into its pages
 
 
@@ -101,11 +108,13 @@ def run_notebook(path: Path, slow: bool = False, timeout_s: int = 900) -> str:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         store_widget_state=True,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
+        startup_timeout=300,
     )
     error = ""
     try:
         client.execute(env=environment())
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as failure:
         error = str(failure).strip()
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -120,20 +129,56 @@ def is_repr(output: dict) -> bool:
     return set(data) == {"text/plain"} and bool(REPR.match("".join(data["text/plain"])))
 
 
+def fingerprint(path: Path) -> str:
+    """What the outputs of a notebook depend on: itself, the rooms it uses, and what they read."""
+    text = path.read_text(encoding="utf-8")
+    used, left = set(), set(re.findall(r"usvbook\.(\w+)", text))
+    while left:
+        module = SCRATCH / "usvbook" / f"{left.pop()}.py"
+        if module.exists() and module not in used:
+            used.add(module)
+            code = module.read_text(encoding="utf-8")
+            left |= set(re.findall(r"(?:usvbook\.|from \.)(\w+)", code))
+    if re.search(r"\busvbook (detect|build|assign|separate|demo|tune)\b|modules|glob\(", text):
+        used = {*(SCRATCH / "usvbook").glob("*.py")}  # commands, and pages about all rooms
+    beside = [p for p in path.parent.rglob("*") if p.suffix in (".csv", ".png")]
+    beside += [*(SCRATCH / "benchmarks").rglob("*.txt")] if path.stem == "benchmarks" else []
+    digest = hashlib.sha256(text.encode())
+    for file in sorted([*used, *beside, ROOT / "constraints.txt"]):
+        digest.update(file.name.encode() + file.read_bytes())
+    digest.update(f"{sys.version} {os.environ.get('USVBOOK_DATA', '')}".encode())
+    return digest.hexdigest()[:32]
+
+
+def run_or_recall(path: Path, slow: bool) -> tuple[str, str]:
+    """Run a notebook unless its outputs are kept from before; returns the error, and how."""
+    kept = KEPT / f"{fingerprint(path)}{'-slow' if slow else ''}.ipynb"
+    if kept.exists():
+        shutil.copy2(kept, path)
+        return "", "kept"
+    error = run_notebook(path, slow)
+    if not error:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".part")
+        shutil.copy2(path, partial)
+        partial.replace(kept)
+    return error, "FAILED" if error else "ok"
+
+
 def run_notebooks(folder: Path, slow: bool, wanted: list[str]) -> list[str]:
     """Run the notebooks below a folder, one per core at a time; returns the failed ones."""
     paths = sorted(p for p in folder.rglob("*.ipynb") if not p.name.startswith("_"))
     paths = [path for path in paths if not wanted or path.stem in wanted]
 
-    def timed(path: Path) -> tuple[str, float]:
+    def timed(path: Path) -> tuple[str, str, float]:
         start = time.perf_counter()
-        return run_notebook(path, slow), time.perf_counter() - start
+        return *run_or_recall(path, slow), time.perf_counter() - start
 
     failed = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for path, (error, seconds) in zip(paths, pool.map(timed, paths), strict=True):
+        for path, (error, how, seconds) in zip(paths, pool.map(timed, paths), strict=True):
             name = path.relative_to(folder).as_posix()
-            print(f"  {name:32s} {seconds:6.1f} s  {'FAILED' if error else 'ok'}", flush=True)
+            print(f"  {name:36s} {seconds:6.1f} s  {how}", flush=True)
             if error:
                 print(error, file=sys.stderr)
                 failed.append(name)
@@ -262,31 +307,20 @@ def make_local(site: Path) -> None:
         sheet_file.write(STYLE)
 
 
-def other_hosts(site: Path) -> list[str]:
-    """What the pages would load from other hosts (links that a reader follows are fine)."""
-    loads = re.compile(
-        r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"'](?:https?:)?//[^\"']+"
-        r"|<link\b[^>]*rel=[\"'](?:stylesheet|preload|icon)[\"'][^>]*href=[\"'](?:https?:)?//[^\"']+"
-        r"|@import url\(https?:[^)]*|url\([\"']?https?:[^)]+"
-    )
-    found = []
-    for path in site.rglob("*"):
-        if path.suffix in {".html", ".css"}:
-            hits = loads.findall(path.read_text(encoding="utf-8"))
-            found += [f"{path.relative_to(site)}: {hit[:120]}" for hit in hits]
-    return found
-
-
 def render_with_quarto(scratch: Path) -> Path:
     """Render with Quarto, the documented renderer."""
-    command = [sys.executable, "-c", "from nbdev.quarto import nbdev_docs; nbdev_docs()"]
+    command = [sys.executable, "-c", f"{NAMES}from nbdev.quarto import nbdev_docs; nbdev_docs()"]
     subprocess.run(command, cwd=scratch, env=environment(), check=True)
     return scratch / "_docs"
 
 
 def render_with_smalldocs(scratch: Path) -> Path:
     """Render nbdev's processed notebooks with smalldocs."""
-    command = [sys.executable, "-c", "from nbdev.serve import proc_nbs; proc_nbs(n_workers=0)"]
+    command = [
+        sys.executable,
+        "-c",
+        f"{NAMES}from nbdev.serve import proc_nbs; proc_nbs(n_workers=0)",
+    ]
     subprocess.run(command, cwd=scratch, env=environment(), check=True)
     processed = scratch / "_proc"
     rename_pages(processed)
@@ -310,17 +344,18 @@ def main() -> int:
     print("Running the notebooks", flush=True)
     failed = run_notebooks(SCRATCH / "nbs", args.slow, args.run)
     site = (render_with_quarto if shutil.which("quarto") else render_with_smalldocs)(SCRATCH)
-    loads = other_hosts(site) if not shutil.which("quarto") else []
-    for line in loads:
-        print(f"loads from another host: {line}", file=sys.stderr)
     docs = args.out
     shutil.rmtree(docs, ignore_errors=True)
     shutil.copytree(site, docs)
+    wrong = [f"{name}: its notebook failed" for name in failed]
+    wrong += [] if shutil.which("quarto") else faults(docs)
+    for line in wrong:
+        print(line, file=sys.stderr)
     pages = sum(1 for _ in docs.rglob("*.html"))
-    print(f"{pages} pages in {docs}: open {docs / 'index.html'}")
-    if failed:
-        print(f"notebooks that failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed or loads else 0
+    print(f"{pages} pages in {docs}: open {docs / 'index.html'}", flush=True)
+    if wrong:
+        print(f"{len(wrong)} fault(s) of pages, the first: {wrong[0]}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlparse
 
 import pytest
 
@@ -19,8 +17,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / ".ci"))
+from pages import faults  # noqa: E402
+
 # With sliders, and with most kinds of figures. That the others run is what `nbdev_test` shows.
-RUN = ("10d_sliders", "04_outliers", "05_ssc", "09_figures", "10_tuning", "method")
+RUN = ("10d_sliders", "04_outliers", "05_ssc", "09_figures", "10_tuning", "api", "method")
 pytestmark = pytest.mark.browser
 
 
@@ -49,62 +50,22 @@ def address(site):
         server.shutdown()
 
 
-class Page(HTMLParser):
-    """What a page links to, loads, and can be linked to."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.links, self.loads, self.names, self.silent = [], [], set(), []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        self.names |= {given.get("id"), given.get("name")}
-        if tag == "a" and given.get("href"):
-            self.links.append(given["href"])
-        if tag in ("img", "script", "source", "iframe") and given.get("src"):
-            self.loads.append(given["src"])
-        if tag == "link" and given.get("rel") != "canonical" and given.get("href"):
-            self.loads.append(given["href"])
-        if tag == "img" and not given.get("alt", "").strip():
-            self.silent.append(given.get("src", "")[:60])
+def test_the_site_says_what_is_wrong_with_a_page(site, tmp_path):
+    """`make site` ends well only where every page is right; here is one of each fault."""
+    assert len([*site.rglob("*.html")]) > 40 and faults(site) == []
+    page = """<a href="gone.html">1</a><a href="#nowhere">2</a><img src="x.png" alt="">
+        <script src="https://example.org/x.js"></script><p>`](http</p>"""
+    (tmp_path / "bad.html").write_text(page, encoding="utf-8")
+    said = "\n".join(faults(tmp_path))
+    for words in ("gone.html", "#nowhere", "x.png, which", "without words", "example.org", "code"):
+        assert words in said, (words, said)
 
 
-def pages(site):
-    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
-
-
-def test_links_and_files(site):
-    """Every link within the site has its page and place, and every file that is loaded is there."""
-    found = pages(site)
-    wrong = []
-    for path, page in found.items():
-        for target in page.links + page.loads:
-            parts = urlparse(target)
-            if parts.scheme or parts.netloc or target.startswith("//"):
-                if target in page.loads and parts.scheme != "data":
-                    wrong.append(f"{path.name} loads {target[:100]}")
-                continue
-            name, place = urldefrag(target)
-            file = (path.parent / unquote(name)).resolve() if name else path
-            file = file / "index.html" if file.is_dir() else file
-            if not file.exists():
-                wrong.append(f"{path.name}: {target}")
-            elif place and file in found and unquote(place) not in found[file].names:
-                wrong.append(f"{path.name}: no place {target}")
-    assert len(found) > 20 and not wrong, "\n".join(wrong)
-
-
-def test_no_links_in_code(site):
-    """nbdev sets links into the comments of signatures, where nothing resolves them."""
-    wrong = [path.name for path in site.rglob("*.html") if "`](http" in path.read_text("utf-8")]
-    assert not wrong
-
-
-def test_pictures_have_words(site):
-    """Every picture has a text for those who cannot see it."""
-    silent = {path.name: page.silent for path, page in pages(site).items() if page.silent}
-    assert not silent
+def test_what_language_models_read(site):
+    """llms.txt names the pages, and each has a copy in plain Markdown."""
+    text = (site / "llms.txt").read_text(encoding="utf-8")
+    assert "ssc" in text and "howto/recordings_to_repertoire" in text
+    assert len([*site.rglob("*.llms.md")]) > 40
 
 
 def test_pages_are_whole(browser, site, address):
@@ -120,6 +81,66 @@ def test_pages_are_whole(browser, site, address):
         assert "Traceback" not in browser.find_element("tag name", "main").text or (
             path.name == "cli.html"
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("noise", "glossary"), ("statistic", "glossary"), ("choose K", "glossary"),
+        ("genotype", "glossary"), ("DeepSqueak", "howto/marked_calls"),
+        ("cluster", "howto/cluster"),
+    ],
+)  # fmt: skip
+def test_search_finds(browser, address, words, page):
+    """What people look for is among the first ten finds."""
+    browser.get(f"{address}/index.html")
+    field = browser.find_element("css selector", ".smalldocs-search input")
+    field.send_keys(words)
+
+    def hits():
+        finds = browser.find_elements("css selector", ".smalldocs-search-results a")
+        return [one.get_attribute("href") for one in finds[:10]]
+
+    WebDriverWait(browser, 20, 0.1).until(lambda _: hits())
+    assert any(f"/{page}.html" in one for one in hits()), hits()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_cut(browser, address, width):
+    """No page is wider than the window, and no line of code runs out of its block."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for name in ("index", "segmentation", "ssc", "cli", "api", "howto/cluster"):
+            browser.get(f"{address}/{name}.html")
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            cut = browser.execute_script(
+                "return [...document.querySelectorAll('pre code')]"
+                ".filter(one => one.scrollWidth > one.clientWidth + 1).length"
+            )
+            assert not cut, f"{name}: {cut} blocks of code are cut"
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_dark_style(browser, address):
+    """Where a reader's computer prefers dark pages, text is light on dark."""
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    try:
+        browser.get(f"{address}/ssc.html")
+        background, text, title = browser.execute_script(
+            "return [document.body, document.querySelector('main p'),"
+            "document.querySelector('.sidebar-title a')].map((one, i) =>"
+            "getComputedStyle(one)[i ? 'color' : 'backgroundColor'])"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+    def light(color):
+        return sum(map(int, re.findall(r"\d+", color)[:3])) / 3
+
+    assert light(background) < 60 < 150 < min(light(text), light(title))
 
 
 def step(browser, slider):
