@@ -6,7 +6,7 @@
 __all__ = ['LETTERS', 'LEAST_RATE_HZ', 'Excerpt', 'read_excerpt', 'round_step', 'ticks', 'pixels_per_second', 'typical_calls',
            'Shelf', 'call_excerpts', 'draw_calls_row', 'Sheet', 'add_calls', 'add_pictures', 'save_sheet', 'sheet_font',
            'unit_sheet', 'spread_out', 'stretch_length', 'stretch_excerpts', 'calls_within', 'draw_stretch',
-           'plot_stretches', 'slowed_sound', 'slow_factor', 'call_sound']
+           'plot_stretches', 'slowed_sound', 'slow_factor', 'call_sound', 'Views', 'gather_views']
 
 # %% ../nbs/09c_excerpts.ipynb #ecf547a2
 import io
@@ -556,3 +556,37 @@ def call_sound(
         return slowed_sound(x, rate, slow, 0.7 * band_hz[0])
 
     return shelf.read(call, cut)
+
+# %% ../nbs/09c_excerpts.ipynb #243bdd88
+class Views(NamedTuple):
+    """What a report shows of the recordings themselves."""
+
+    scale: float  # pixels per second of all cut-outs
+    typical: dict[int, list[Excerpt]]  # unit -> its most typical calls
+    least: dict[int, list[Excerpt]]  # unit -> calls least like it
+    sounds: dict[int, bytes]  # unit -> its most typical call, slowed down, as FLAC
+    slow: float  # how many times slower the sounds are
+    stretches: list[Excerpt]  # of the recordings, or of eight of them
+
+
+def gather_views(
+    calls: pd.DataFrame,  # audio_path, channel, onset_s, offset_s, duration_s, unit, similarity
+    recordings: pd.DataFrame,  # audio_path of all that can be read
+    band_hz: tuple[float, float],  # searched for calls
+    tell: Callable[[str], None] = lambda text: None,  # called with a line for what cannot be read
+    most_sound: int = 2_500_000,  # bytes of all sounds
+) -> Views:
+    """Read from the recordings what is to be shown of them; what cannot be read is left out."""
+    shelf, scale, slow = Shelf(tell), pixels_per_second(calls), slow_factor(band_hz)
+    views = Views(scale, {}, {}, {}, slow, [])
+    size = 0
+    for unit in sorted({int(unit) for unit in calls["unit"] if unit >= 0}):
+        most, least = typical_calls(calls, unit)
+        views.typical[unit] = call_excerpts(calls, most, band_hz, scale, shelf)
+        views.least[unit] = call_excerpts(calls, least, band_hz, scale, shelf)
+        sound = call_sound(calls.iloc[most[0]], band_hz, shelf, slow) if size < most_sound else None
+        if sound is not None:
+            views.sounds[unit] = sound
+            size += len(sound)
+    views.stretches.extend(stretch_excerpts(calls, recordings, band_hz, shelf))
+    return views
