@@ -233,8 +233,8 @@ def left_out_columns(
 ) -> dict[str, str]:
     """Columns that count what was left out, such as `n_too_long`, and their titles."""
     known = ("n_calls", "n_units_used", "n_channels", "n_samples")
-    counts = [name for name in per_recording if str(name).startswith("n_") and name not in known]
-    return {name: str(name)[2:].replace("_", " ") for name in counts}
+    counts = [name for name in map(str, per_recording) if name.startswith("n_")]
+    return {name: name[2:].replace("_", " ") for name in counts if name not in known}
 
 # %% ../nbs/09b_report.ipynb #62efc4db
 def trouble_section(
