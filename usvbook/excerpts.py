@@ -95,7 +95,7 @@ def ticks(
 # %% ../nbs/09c_excerpts.ipynb #3fbadc91
 def pixels_per_second(
     calls: pd.DataFrame,  # duration_s
-    width: int = 70,  # pixels of a call of median length
+    width: int = 50,  # pixels of a call of median length
 ) -> float:
     """A scale at which the calls of a table can be seen beside each other."""
     return width / max(float(calls["duration_s"].median()), 1e-3) if len(calls) else 1000.0
@@ -156,11 +156,11 @@ def call_excerpts(
     band_hz: tuple[float, float],
     scale: float,  # pixels per second, for all calls that are shown together
     shelf: Shelf,
-    height: int = 96,  # pixels of the band
+    height: int = 84,  # pixels of the band
     most: int = 1200,  # pixels of the longest
 ) -> list[Excerpt]:
     """The calls of some rows with a little of what is around them; unreadable ones left out."""
-    margin_s = 12 / scale
+    margin_s = 10 / scale
     found = []
     for call in calls.iloc[list(rows)].to_dict("records"):
         start_s = max(0.0, call["onset_s"] - margin_s)

@@ -46,8 +46,8 @@ def explain_stability(
     said: Said = []
     scale = "adjusted Rand index; 1: the same, 0: as by chance"
     if (halves := quality.get("half_stability")) is not None:
-        text = f"Halves of the calls agree to <b>{number(halves, 2)}</b> on the units ({scale}):"
-        text += " units were made of each half alone, and all calls assigned to them."
+        text = f"Halves of the calls agree to <b>{number(halves, 2)}</b> on the units made of each alone"
+        text += f" ({scale})."
         if halves < 0.6:
             text += " Other recordings of these animals would give other units: ask for fewer, or"
             text += " add calls, and do not build on single units."
@@ -184,9 +184,10 @@ ul.quality { padding-left: 1.2rem; } ul.quality li { margin: 0.35rem 0; max-widt
   gap: 0.8rem 0.6rem; list-style: none; margin: 0.8rem 0; padding: 0; }
 .mosaic a { display: block; text-decoration: none; color: inherit; font-size: 0.85rem; }
 .mosaic a > span { display: flex; justify-content: space-between; max-width: 96px; }
-.units { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(40rem, 100%), 1fr));
+.units { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(34rem, 100%), 1fr));
   gap: 1.2rem 2rem; margin-top: 1.2rem; }
 .unit { border-top: 1px solid var(--line); padding-top: 0.6rem; min-width: 0; }
+.unit h3 .dim { font-weight: 400; } .box li { max-width: 60rem; }
 .looks { display: flex; gap: 0.9rem; align-items: flex-start; } .looks > div { min-width: 0; }
 .looks figcaption { width: 96px; line-height: 1.25; font-size: 0.8rem; }
 .looks figure { margin: 6px 0 0; }
