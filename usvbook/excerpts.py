@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .calls import recording_of
 from usvbook.figures import (
     busiest_stretch,
     draw_boxes,
@@ -42,6 +43,7 @@ class Excerpt(NamedTuple):
     stop_s: float
     low_freq_hz: float
     high_freq_hz: float
+    channel: str = "0"
 
 
 def read_excerpt(
@@ -71,7 +73,8 @@ def read_excerpt(
     level = decibels(whole)
     floor, top = robust_limits(level)
     image = np.clip((imresize(level, shape) - floor) / (top - floor), 0, 1).astype(np.float32)
-    return Excerpt(image, str(recording.path), start_s, stop_s, low, high)
+    channel = str(recording.channel)
+    return Excerpt(image, recording.audio_path, start_s, stop_s, low, high, channel)
 
 # %% ../nbs/09c_excerpts.ipynb #422fd0ab
 def round_step(
@@ -128,7 +131,7 @@ class Shelf:
 
     def read(
         self,
-        call: Any,  # a row with audio_path and channel
+        call: Any,  # a row with audio_path, channel, samplerate_hz
         what: Callable[[Recording], Any],  # made of the recording
     ) -> Any:  # None where it cannot be read
         """What is made of the recording of a call, or None where it cannot be read."""
@@ -137,17 +140,12 @@ class Shelf:
             return None
         try:
             if (path, channel) not in self._open:
-                self._open[path, channel] = Recording(path, _channel(channel))
+                self._open[path, channel] = recording_of(call)
             return what(self._open[path, channel])
         except RecordingError as error:
             self._gone.add(path)
             self.tell(str(error))
             return None
-
-
-def _channel(name: str) -> Any:
-    """A channel as a table writes it, for `Recording`."""
-    return int(name) if name.isdigit() else name
 
 # %% ../nbs/09c_excerpts.ipynb #07b31993
 def call_excerpts(
@@ -385,10 +383,12 @@ def stretch_excerpts(
     for i in spread_out(len(recordings), most):
         row = recordings.iloc[i].to_dict()
         own = calls[path_of == str(row["audio_path"])]
-        if "channel" in row and "channel" in own:
+        if row.get("channel", "all") == "all":  # of several channels the one with most calls
+            row["channel"] = (
+                own["channel"].astype(str).mode().get(0, "0") if "channel" in own else 0
+            )
+        if "channel" in own:
             own = own[own["channel"].astype(str) == str(row["channel"])]
-        elif len(own):
-            row["channel"] = own["channel"].iloc[0]
         start_s = busiest_stretch(own, length_s)[1] if len(own) else 0.0
 
         def cut(recording: Recording, start_s: float = start_s) -> Excerpt:
@@ -406,6 +406,8 @@ def calls_within(
 ) -> pd.DataFrame:
     """The calls that lie wholly or partly in an excerpt, in order of onset."""
     here = calls["audio_path"].astype(str) == excerpt.audio_path
+    if "channel" in calls:
+        here &= calls["channel"].astype(str) == excerpt.channel
     here &= (calls["offset_s"] > excerpt.start_s) & (calls["onset_s"] < excerpt.stop_s)
     return calls[here].sort_values("onset_s")
 

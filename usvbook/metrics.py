@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEDIANS', 'QUARTILES', 'centroid_distances', 'harmonic_mean_distance', 'distance_deviation', 'cosine_silhouette',
            'purity', 'label_stability', 'seed_stability', 'half_stability', 'centroid_numbers', 'agreement', 'quality',
-           'unit_closeness', 'unit_table', 'recording_table', 'rate_over_time']
+           'unit_closeness', 'unit_table', 'recording_keys', 'recording_table', 'rate_over_time']
 
 # %% ../nbs/07_metrics.ipynb #2b6aae24
 from collections.abc import Callable, Iterable, Sequence
@@ -292,6 +292,19 @@ def unit_table(
     return table.merge(unit_closeness(X, calls["unit"].to_numpy()), on="unit")
 
 # %% ../nbs/07_metrics.ipynb #7884fffd
+def recording_keys(
+    calls: pd.DataFrame,  # audio_path, maybe channel
+    recordings: pd.DataFrame,  # audio_path, maybe channel
+) -> list[str]:
+    """Columns that say which row of `recordings` a call belongs to: the path, or path and channel.
+
+    The channel counts where a path has several rows; else a row is all that was searched of a file.
+    """
+    both = "channel" in calls and "channel" in recordings
+    several = both and bool(recordings["audio_path"].duplicated().any())
+    return ["audio_path", "channel"] if several else ["audio_path"]
+
+
 def recording_table(
     calls: pd.DataFrame,  # one row a call: audio_path; channel, unit, is_inlier, measures if known
     recordings: pd.DataFrame | None = None,  # audio_path, duration_s, more; None: those with calls
@@ -300,12 +313,12 @@ def recording_table(
 
     Columns added: `n_calls`, `calls_per_min`, `n_units_used`, and as far as the calls have the
     columns `inlier_share`, `median_duration_s`, `median_peak_freq_hz`, `median_mean_power_db` (NaN
-    where there are no calls). Where both tables have a column `channel`, a row is a channel.
+    where there are no calls).
     """
     calls = calls.assign(audio_path=calls["audio_path"].astype(str))
     if recordings is None:
         recordings = calls[["audio_path"]].drop_duplicates().assign(duration_s=np.nan)
-    keys = [name for name in ("audio_path", "channel") if name in calls and name in recordings]
+    keys = recording_keys(calls, recordings)
     known = recordings.astype(dict.fromkeys(keys, str)).reset_index(drop=True)
     groups = calls.astype(dict.fromkeys(keys, str)).groupby(keys)
     said = {"n_calls": groups.size()}

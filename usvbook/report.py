@@ -21,7 +21,7 @@ import pandas as pd
 
 from .excerpts import Views, draw_calls_row, draw_stretch
 from .figures import at_height, band_heights, recording_names
-from .metrics import QUARTILES, rate_over_time, recording_table, unit_table
+from .metrics import QUARTILES, rate_over_time, recording_keys, recording_table, unit_table
 from usvbook.page import (
     Cell,
     bars,
@@ -457,7 +457,9 @@ def recordings_section(
             ("recorded_at", "recorded at"),
             ("warning", "notes"),
         )
-        if name in per_recording and told_of(per_recording[name]).any()
+        if name in per_recording
+        and told_of(per_recording[name]).any()
+        and not (name == "channel" and (per_recording[name].astype(str) == "0").all())
     ]
     rates = rates_of(per_recording, calls)
     top, rows = max((rate.max() for rate in rates), default=1.0), []
@@ -497,7 +499,7 @@ def rates_of(
     calls: pd.DataFrame,  # audio_path, onset_s; channel
 ) -> list[np.ndarray]:
     """Calls per minute over the time of each recording, or of each of its channels."""
-    keys = [k for k in ("audio_path", "channel") if k in calls and k in per_recording]
+    keys = recording_keys(calls, per_recording)
     if "onset_s" not in calls:
         return [np.zeros(1)] * len(per_recording)
     text = calls.astype(dict.fromkeys(keys, str))
