@@ -74,12 +74,12 @@ def check_study(
                 f"{path}: animal {animal} is in groups {' and '.join(names)}; an animal has one"
             )
 
-
+# %% ../nbs/13_animals.ipynb #b6687919
 def plain(name: str) -> str:
     "A name without case and spaces."
     return "".join(name.split()).casefold()
 
-# %% ../nbs/13_animals.ipynb #a671d391
+# %% ../nbs/13_animals.ipynb #c013d8e9
 class StudyWarning(UserWarning):
     "Something about a study that may not be meant."
 
@@ -105,7 +105,7 @@ def matching_row(
     "Rows of the longest end of the path that the table has."
     return next((rows[end] for end in tails(path) if end in rows), [])
 
-# %% ../nbs/13_animals.ipynb #7d64ac74
+# %% ../nbs/13_animals.ipynb #dcb9df0b
 def read_animals(
     path: str | Path,  # study table, see read_table and NEEDED
     recordings: Iterable[str] | pd.DataFrame,  # paths, or a table with audio_path (and channel)
@@ -134,7 +134,7 @@ def read_animals(
     parts = [table.iloc[numbers].assign(audio_path=one) for one, numbers in found.items()]
     return with_channels(pd.concat(parts, ignore_index=True), path)
 
-# %% ../nbs/13_animals.ipynb #dcb9df0b
+# %% ../nbs/13_animals.ipynb #e742e993
 def with_channels(animals: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     "The table with a column channel. Raises `Fault` where a recording has two animals in one."
     if "channel" not in animals:
@@ -149,7 +149,7 @@ def with_channels(animals: pd.DataFrame, path: str | Path) -> pd.DataFrame:
     first_columns = ["audio_path", "channel", "animal", "group"]
     return animals[[*first_columns, *(c for c in animals if c not in first_columns)]]
 
-# %% ../nbs/13_animals.ipynb #62e96a46
+# %% ../nbs/13_animals.ipynb #cec05217
 def animal_of_calls(
     table: pd.DataFrame,  # calls: audio_path, channel
     animals: pd.DataFrame,  # see read_animals
@@ -183,7 +183,7 @@ def usage(
     counts = counts.reindex(index=order, columns=units, fill_value=0).astype(int)
     return counts.rename_axis(index="animal", columns="unit")
 
-
+# %% ../nbs/13_animals.ipynb #7921bc31
 def groups_of(
     animals: pd.DataFrame,  # see read_animals
     column: str = "group",  # or another one that has one value an animal
@@ -195,7 +195,7 @@ def groups_of(
             raise Fault(f"animal {animal} has several values of {column}: {named(found)}")
     return values.str[0].rename(column)
 
-# %% ../nbs/13_animals.ipynb #76c73d74
+# %% ../nbs/13_animals.ipynb #4400a472
 def call_rates(
     table: pd.DataFrame,  # calls: audio_path, channel, perhaps accepted
     animals: pd.DataFrame,  # see read_animals
@@ -211,7 +211,7 @@ def call_rates(
     )
     return rates.assign(per_minute=rates["n_calls"] / rates["minutes"])
 
-# %% ../nbs/13_animals.ipynb #7f50f7b0
+# %% ../nbs/13_animals.ipynb #e5993eaa
 def pool_rare(
     counts: pd.DataFrame,  # (n_animals, n_units), see usage
     min_animals: int = 3,  # units of fewer animals are pooled
@@ -222,7 +222,7 @@ def pool_rare(
     kept = counts.loc[:, ~rare]
     return kept.assign(rest=counts.loc[:, rare].sum(axis=1)) if rare.any() else kept
 
-# %% ../nbs/13_animals.ipynb #2f5e53ba
+# %% ../nbs/13_animals.ipynb #f4e4ecb6
 def clr(
     counts: pd.DataFrame | np.ndarray,  # (n_animals, n_units) calls, 0 or more
     pseudocount: float = 0.5,  # added to every count, since zeros have no logarithm

@@ -110,7 +110,7 @@ def diversity_table(
     rows |= {"shannon": shannon(N), "simpson": [*map(simpson, N)], "chao1": [*map(chao1, N)]}
     return pd.DataFrame(rows, index=counts.index)
 
-
+# %% ../nbs/13b_diversity.ipynb #79817825
 def plot_rarefaction(
     counts: pd.DataFrame,  # (n_animals, n_units)
     group: pd.Series | None = None,  # names by animal, one line style each

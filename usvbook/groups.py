@@ -6,8 +6,8 @@
 __all__ = ['MOST_EXACT', 'MEASURES', 'check_groups', 'number_of_relabelings', 'arrangements', 'as_strata', 'relabelings',
            'least_p', 'p_of', 'sums_within', 'observed_first', 'permanova', 'principal_coordinates',
            'distances_from_median', 'anova_f', 'dispersion', 'moments', 'welch_t', 'paired_t', 'family_p', 'interval',
-           'hedges_g', 'check_two', 'centred', 'compare_values', 'compare_units', 'compare_measures', 'compare_pairs',
-           'plot_unit', 'left_out_distances', 'area_under_curve', 'decode']
+           'hedges_g', 'check_two', 'centred', 'tests', 'compare_values', 'compare_units', 'compare_measures',
+           'compare_pairs', 'plot_unit', 'left_out_distances', 'area_under_curve', 'decode']
 
 # %% ../nbs/13a_groups.ipynb #656340c0
 from collections.abc import Iterator, Sequence
@@ -154,7 +154,7 @@ def sums_within(
         total += ((member @ squares) * member).sum(1) / (2 * member.sum(1))
     return total
 
-
+# %% ../nbs/13a_groups.ipynb #f8c12717
 def observed_first(
     group: Sequence,  # (n_animals,) names
     ways: np.ndarray,  # (m, n_animals) codes
@@ -190,7 +190,7 @@ def permanova(
     found = {"F": float(F[0]), "R2": R2, "omega2": float(omega2), "p": float(p_of(F))}
     return found | {"least_p": floor, "n": n}
 
-# %% ../nbs/13a_groups.ipynb #a594a7ba
+# %% ../nbs/13a_groups.ipynb #620624c3
 def principal_coordinates(
     D: np.ndarray,  # (n, n) distances
 ) -> np.ndarray:  # (n, k) coordinates with these distances, k < n
@@ -218,7 +218,7 @@ def distances_from_median(
         far += member * np.linalg.norm(points[None] - median[:, None], axis=2)
     return far
 
-# %% ../nbs/13a_groups.ipynb #620624c3
+# %% ../nbs/13a_groups.ipynb #a057964c
 def anova_f(
     values: np.ndarray,  # (m, n)
     ways: np.ndarray,  # (m, n) int codes
@@ -245,7 +245,7 @@ def dispersion(
     F = anova_f(far, ways)
     return {"F": float(F[0]), "p": float(p_of(F))}
 
-# %% ../nbs/13a_groups.ipynb #92624fc2
+# %% ../nbs/13a_groups.ipynb #5a4b36c3
 def moments(
     values: np.ndarray,  # (n, k) one column a unit
     member: np.ndarray,  # (m, n) bool
@@ -284,7 +284,7 @@ def paired_t(
     scale = np.abs(values).max(axis=0) + 1e-300
     return np.where(error > 1e-12 * scale, gap.mean(1) / np.maximum(error, 1e-300), 0.0)
 
-# %% ../nbs/13a_groups.ipynb #5f506359
+# %% ../nbs/13a_groups.ipynb #a38580c1
 def family_p(
     T: np.ndarray,  # (m, k) of every relabeling and unit, the observed first; large is far
 ) -> np.ndarray:  # (k,)
@@ -317,7 +317,7 @@ def hedges_g(
     g = (a.mean(0) - b.mean(0)) / np.sqrt(np.maximum(pooled, 1e-300))
     return np.where(pooled > 1e-24, g * (1 - 3 / (4 * free - 1)), 0.0)
 
-# %% ../nbs/13a_groups.ipynb #37bb3bcd
+# %% ../nbs/13a_groups.ipynb #8b64a267
 def check_two(codes: np.ndarray, names: list[str], n_rows: int) -> None:
     "Raise `Fault` unless these are two groups of three animals or more, one row an animal."
     if len(names) != 2:
@@ -337,7 +337,20 @@ def centred(
     means = np.stack([values[strata == one].mean(0) for one in range(strata.max() + 1)])
     return values - means[strata] + values.mean(0)
 
-# %% ../nbs/13a_groups.ipynb #8b64a267
+# %% ../nbs/13a_groups.ipynb #c5fb00c0
+def tests(
+    Z: np.ndarray,  # (n_animals, k) values
+    ways: np.ndarray,  # (m, n_animals) relabelings of two groups
+    strata: np.ndarray,  # (n_animals,) int
+    pair: np.ndarray | None,  # (n_animals,) int; None: not paired
+) -> tuple[np.ndarray, np.ndarray]:  # t of every relabeling (m, k), exact p of the difference (k,)
+    "The statistic of each column for every relabeling, and the p of its difference of means."
+    free = centred(Z, strata) if pair is None else Z
+    T = welch_t(free, ways) if pair is None else paired_t(Z, ways, pair)
+    shift = np.abs(moments(free, ways == 0)[0] - moments(free, ways == 1)[0])
+    return T, np.asarray(p_of(shift))
+
+# %% ../nbs/13a_groups.ipynb #4d762ca4
 def compare_values(
     values: pd.DataFrame,  # (n_animals, k) what is shown, such as shares or medians
     group: Sequence,  # (n_animals,) names of two groups
@@ -353,22 +366,18 @@ def compare_values(
     codes, names = check_groups(group, paired)
     check_two(codes, names, len(values))
     ways, _ = relabelings(group, strata, paired, n, random_state)
-    V = values.to_numpy(float)
-    Z = V if tested is None else tested
-    pair = as_strata(len(codes), None, paired)
-    free = centred(Z, as_strata(len(codes), strata, None)) if paired is None else Z
-    T = welch_t(free, ways) if paired is None else paired_t(Z, ways, pair)
-    shift = np.abs(moments(free, ways == 0)[0] - moments(free, ways == 1)[0])
+    V, pair = values.to_numpy(float), as_strata(len(codes), None, paired)
+    inside = as_strata(len(codes), strata, None)
+    T, p = tests(V if tested is None else tested, ways, inside, None if paired is None else pair)
     order = np.argsort(pair, kind="stable")
     a, b = (V[order][codes[order] == code] for code in (0, 1))
     low, high = interval(a, b, level, paired is not None)
-    p = np.asarray(p_of(shift))
     table = {f"mean_{names[0]}": a.mean(0), f"mean_{names[1]}": b.mean(0)}
     table |= {"difference": a.mean(0) - b.mean(0), "low": low, "high": high}
     table |= {"hedges_g": hedges_g(a, b), "t": T[0], "p": p, "p_family": family_p(np.abs(T))}
     return pd.DataFrame(table | {"q": stats.false_discovery_control(p)}, index=values.columns)
 
-# %% ../nbs/13a_groups.ipynb #c5fb00c0
+# %% ../nbs/13a_groups.ipynb #cceb4941
 def compare_units(
     counts: pd.DataFrame,  # (n_animals, n_units) calls, units as columns
     group: Sequence,  # (n_animals,) names of two groups
@@ -399,7 +408,7 @@ def compare_units(
     table.insert(list(table).index("t"), "log_ratio", ratio)
     return table.rename_axis("unit").reset_index()
 
-# %% ../nbs/13a_groups.ipynb #540245f5
+# %% ../nbs/13a_groups.ipynb #2392a764
 MEASURES = ("duration_s", "peak_freq_hz", "bandwidth_hz", "snr_db")  # what is compared unless told
 
 
@@ -420,7 +429,7 @@ def compare_measures(
     found = compare_values(per_animal, group, **options)  # type: ignore[arg-type]
     return found.rename_axis("measure").reset_index()
 
-# %% ../nbs/13a_groups.ipynb #2392a764
+# %% ../nbs/13a_groups.ipynb #a9e3eff1
 def compare_pairs(
     counts: pd.DataFrame,  # (n_animals, n_units)
     group: Sequence,  # (n_animals,) names of two groups or more
@@ -440,7 +449,7 @@ def compare_pairs(
     table.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(steps), 1)
     return table
 
-# %% ../nbs/13a_groups.ipynb #a27322a2
+# %% ../nbs/13a_groups.ipynb #8e1c2653
 def plot_unit(
     values: np.ndarray,  # (n_animals,) of one unit or measure
     group: Sequence,  # (n_animals,) names
@@ -466,7 +475,7 @@ def plot_unit(
     ax.set(xlim=(-0.5, len(names) - 0.3), ylabel=name)
     return ax
 
-# %% ../nbs/13a_groups.ipynb #03b673cd
+# %% ../nbs/13a_groups.ipynb #faf747ab
 def left_out_distances(
     Z: np.ndarray,  # (n, k)
     ways: np.ndarray,  # (m, n) int codes
@@ -480,7 +489,7 @@ def left_out_distances(
         far[:, :, code] = np.square(Z - mean).sum(2)
     return far
 
-# %% ../nbs/13a_groups.ipynb #86ce22d2
+# %% ../nbs/13a_groups.ipynb #bc104528
 def area_under_curve(
     score: np.ndarray,  # (m, n) higher for group 1
     ways: np.ndarray,  # (m, n) codes 0 and 1
