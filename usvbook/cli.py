@@ -322,17 +322,17 @@ def separate(
 ) -> None:
     """Take a recording of overlapping sounds apart: one WAV per source, and a picture."""
     with one_line():
+        from usvbook.separation import without_progress
         from usvbook.separation_runs import separate_recording
 
         settings = {"softness": softness, "floor_db": floor_db, "random_state": random_state}
-        which: Any = int(channel) if channel and channel.isdigit() else channel or 0
-        with Watch().step("separate", f"taking {mixture} apart"):
-            done = separate_recording(
-                mixture, out, n_sources, model, which, force, device, **settings
-            )
+        which: Any = int(channel) if channel and channel.isdecimal() else channel or 0
+        done = separate_recording(
+            mixture, out, n_sources, model, which, force, device, without_progress, **settings
+        )
         if n_sources is None:
             typer.echo(f"number:  {done.found.n_sources}, confidence {done.found.confidence:.2f}")
-        for path in (*done.sources, done.picture, done.record):
+        for path in filter(None, (*done.sources, done.picture, done.record)):
             typer.echo(f"written: {path}")
 
 # %% ../nbs/29_cli.ipynb #09f36e4f
@@ -404,7 +404,7 @@ def evaluate_command(
         with Watch().step("evaluate"):
             scores = evaluate_network(
                 sounds, model, n_sources, mixtures, duration_s or None, split, device,
-                lambda known: tqdm(known, total=mixtures, leave=False), random_state,
+                lambda known, n: tqdm(known, total=n, leave=False), random_state,
             )  # fmt: skip
         for method, row in summarise(scores).iterrows():
             typer.echo(f"{method!s:16} {row['mean']:6.2f} ± {row['ci95']:.2f} dB")
