@@ -1,4 +1,4 @@
-"""A recording taken apart: any length, rate and format, all results or none, and told in one line."""
+"""A recording taken apart: any length, rate and format; all results or none."""
 
 import json
 import os
@@ -91,12 +91,8 @@ def test_any_length(tmp_path, rate, half):
             listener = separation_runs.Listener(model.front)
             listener(piece)
             assert listener.piece is piece
-            shown = separation_runs.Separation(
-                piece.signals,
-                piece.masks.numpy(),
-                separation_runs.SourceCount(2, 1, []),
-                model.front,
-            )
+            count = SourceCount(2, 1.0, np.zeros(0))
+            shown = Separation(piece.signals, piece.masks.numpy(), count, model.front)
             axes = plot_separation(shown, [Blank(), Blank()])
             assert [len(ax.drawn.T) for ax in axes] == 2 * [piece.masks.shape[1]]
 
@@ -152,10 +148,8 @@ def test_loudest_piece(tmp_path, weights, loudest):
     done = separate_recording(path, out, 2, weights, **SHORT)
     record = json.loads(done.record.read_text())
     assert [p.name for p in done.sources] == ["two_source1.wav", "two_source2.wav"]
-    assert (
-        soundfile.info(done.sources[0]).frames == 3 * 8_000
+    assert soundfile.info(done.sources[0]).frames == 3 * 8_000
     assert done.picture.stat().st_size > 9999
-    )
     assert set(content(out)) == set(record["files"]) and len(record["files"]) == 4
     assert record["command"] == "separate" and record["inputs"][0]["audio_path"] == str(path)
     assert record["inputs"][0]["sha256"] == Recording(path).content_hash()

@@ -326,9 +326,16 @@ def separate(
         from usvbook.separation_runs import separate_recording
 
         settings = {"softness": softness, "floor_db": floor_db, "random_state": random_state}
-        which: Any = int(channel) if channel and channel.isdecimal() else channel or 0
         done = separate_recording(
-            mixture, out, n_sources, model, which, force, device, without_progress, **settings
+            mixture,
+            out,
+            n_sources,
+            model,
+            channel or 0,
+            force,
+            device,
+            without_progress,
+            **settings,
         )
         if n_sources is None:
             typer.echo(f"number:  {done.found.n_sources}, confidence {done.found.confidence:.2f}")

@@ -13,7 +13,6 @@ __all__ = ['Method', 'MOST_SOURCES', 'Progress', 'LOUDEST', 'MAX_BINS', 'masked_
 
 # %% ../nbs/12_separation.ipynb #d4097db2
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -505,7 +504,11 @@ def check_mixture(
 ) -> np.ndarray | Recording:
     "The mixture as float32 samples, or the recording. Raises `SeparationError` in one line."
     if isinstance(sound, Recording):
-        name, samplerate_hz, n_samples = f"{sound.path}: ", sound.samplerate_hz, sound.n_samples
+        name, samplerate_hz, n_samples = (
+            f"{sound.audio_path}: ",
+            sound.samplerate_hz,
+            sound.n_samples,
+        )
     else:
         sound, name = np.asarray(sound), ""
         if sound.ndim != 1 or sound.dtype.kind not in "fiu":
@@ -692,7 +695,7 @@ def separate_file(
 ) -> tuple[list[Path], SourceCount]:  # files `<name>_source<k>.wav`, k = 1, 2, ...; loudest first
     "Take a recording apart. Raises `SeparationError`, `RecordingError` or `OSError` in one line."
     count, pieces = separate_pieces(recording, model, settings, progress=progress)
-    stem = os.fsencode(recording.path.stem).decode("utf-8", "replace")  # not every name is text
+    stem = recording.path.stem.encode("utf-8", "replace").decode()  # not every name is text
     paths = [out / f"{stem}_source{k}.wav" for k in range(1, count.n_sources + 1)]
     for one in paths:
         if one.exists():

@@ -12,7 +12,7 @@ import math
 from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -202,7 +202,7 @@ def remarks_on(
         lines.append(SHIPPED[shipped_for(recording.samplerate_hz)].caution)
     if recording.n_channels > 1 and recording.channel != "mean":
         lines.append(
-            f"{recording.path}: {recording.n_channels} channels, channel {recording.channel} was "
+            f"{recording.audio_path}: {recording.n_channels} channels, channel {recording.channel} was "
             "taken apart"
         )
     weak = [at for at, lead in leads if lead < WEAK_LEAD]
@@ -233,17 +233,9 @@ def input_row(
     recording: Recording,  # what was taken apart
 ) -> pd.DataFrame:  # one row
     "What the record says of a recording."
-    known = (
-        "samplerate_hz",
-        "duration_s",
-        "n_samples",
-        "channel",
-        "n_channels",
-        "format",
-        "subtype",
-    )
-    row = {"audio_path": str(recording.path), "sha256": recording.content_hash()}
-    return pd.DataFrame([row | {name: getattr(recording, name) for name in known}])
+    known = "duration_s samplerate_hz n_samples n_channels channel time_expansion format subtype"
+    row = {"audio_path": recording.audio_path, "sha256": recording.content_hash()}
+    return pd.DataFrame([row | {name: getattr(recording, name) for name in known.split()}])
 
 # %% ../nbs/23_separation_runs.ipynb #f25cb891
 def draw_apart(
@@ -282,7 +274,7 @@ def separate_recording(
     out: str | Path,  # folder for the results, made where it does not exist
     n_sources: int | None = None,  # None: estimated, see usvbook.separation.count_sources
     model: str | Path | None = None,  # file of weights; None: the shipped one for the rate
-    channel: int | Literal["mean"] = 0,  # of the recording
+    channel: int | str = 0,  # of the recording, or "mean"
     force: bool = False,  # replace results that are there
     device: str = "cpu",  # where the network works
     progress: Progress = without_progress,  # is told of the blocks, twice
