@@ -280,13 +280,19 @@ def tune(
     from usvbook import page_server
 
     with one_line():
-        page_server.need_voila()
-        port = page_server.check_port(port)
         chosen = join_settings(settings, config, segmenter=segmenter, channel=channel)
-        calls, repertoire = calls_to_tune(places, chosen, n_jobs, Watch())
         folder = Path(places[0]) if (Path(places[0]) / "repertoire.npz").is_file() else Path()
         file = (out or folder / "tuned.toml").absolute()
-        page_server.serve(calls, repertoire, file, port, browser, typer.echo)
+
+        def make() -> Any:
+            typer.echo(f"reading the calls of {in_one_line(' '.join(places))}", err=True)
+            calls, repertoire = calls_to_tune(places, chosen, n_jobs, Watch())
+            from usvbook.tuning import Tuner
+
+            typer.echo(f"making the sliders for {len(calls)} calls", err=True)
+            return Tuner(calls, repertoire, file)
+
+        page_server.serve(make, port, browser, typer.echo)
 
 # %% ../nbs/29_cli.ipynb #8a4cc214
 WEIGHTS = Annotated[
