@@ -1,10 +1,18 @@
 """Recordings, results and a browser that several tests share, made once."""
 
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 import warnings
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import soundfile
 from typer.testing import CliRunner
@@ -74,6 +82,38 @@ def built(study):
 def no_figures(monkeypatch):
     """Builds without figures, where these are not what is tested: most of the time goes there."""
     monkeypatch.setattr("usvbook.runs.draw_figures", lambda *given: {})
+
+
+class TunerPage(NamedTuple):
+    """`usvbook tune` at work."""
+
+    address: str
+    process: subprocess.Popen
+    file: Path  # that settings are written to
+
+
+@pytest.fixture(scope="session")
+def tuner_page(built, tmp_path_factory):
+    """The tuner of a results folder, run from another folder; interrupted when all is done."""
+    pytest.importorskip("voila", reason="the page needs Voila: pip install 'usvbook[app]'")
+    place = tmp_path_factory.mktemp("elsewhere")
+    (place / "tmp").mkdir()
+    # Tests that run in the background may be deaf to Ctrl-C, and so would be what they start.
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = hear + "from usvbook.cli import main; main()"
+    words = [sys.executable, "-c", program, "tune", built, "-o", "tuned.toml", "--no-browser"]
+    process = subprocess.Popen(
+        [*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=place,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(place / "tmp")},
+    )  # fmt: skip
+    with process:
+        address = re.search(r"http://\S+", process.stdout.readline())[0]
+        yield TunerPage(address, process, place / "tuned.toml")
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0 and children
+        assert not psutil.wait_procs(children, 30)[1], "nothing is left running"
+    assert not [*(place / "tmp").glob("usvbook-*")], "nor lying about"
 
 
 BROWSER = (

@@ -5,21 +5,18 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 import urllib.error
 import urllib.request
 import warnings
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
-from conftest import usvbook
+from conftest import run_command, usvbook
 
 from usvbook.listening import call_sound
+from usvbook.page_server import listen
 from usvbook.repertoire import Repertoire
 from usvbook.run_record import Watch
 from usvbook.runs import calls_to_tune
@@ -72,7 +69,6 @@ def test_many_moves_end_at_the_last():
     tuner = Tuner(X, Repertoire(4, tau=None))
     for k in (3, 4, 5, 6, 7):
         tuner.controls["n_clusters"].value = k
-        time.sleep(0.02)
     assert tuner.wait() and "K = 7" in tuner.screen.places["mosaic"].value
     assert (
         len(tuner.controls["unit"].options) == 7 and "ready" in tuner.screen.places["status"].value
@@ -102,40 +98,6 @@ def test_recordings_that_are_gone(tuned):
 # -------------------------------------------------------------------------------------- the page
 
 
-@contextmanager
-def page(*words, seconds=120):
-    """The address of `usvbook tune`, and the process; interrupted at the end."""
-    # Tests that run in the background may be deaf to Ctrl-C, and so would be what they start.
-    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program = hear + "from usvbook.cli import main; main()"
-    command = [sys.executable, "-c", program, "tune", "--no-browser"]
-    env = os.environ | {"PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [*command, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=env,
-    )
-    limit = threading.Timer(seconds, process.kill)
-    limit.start()
-    said = ""
-    try:
-        for line in process.stdout:
-            said += line
-            if found := re.search(r"http://\S+", line):
-                yield found[0], process
-                break
-        else:
-            raise AssertionError(said)
-    finally:
-        limit.cancel()
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.wait(60)
-        process.stdout.close()
-
-
 def status_of(address):
     """The status of a page, redirections not followed, and its text."""
 
@@ -150,34 +112,62 @@ def status_of(address):
         return error.code, ""
 
 
-def test_page_is_served_with_the_token_only(built):
+def test_page_is_served_with_the_token_only(tuner_page):
+    address = tuner_page.address
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", address)
+    code, text = status_of(address)  # its end comes when the tuner is there
+    assert code == 200 and "reading the calls" in text and "ready = true" in text
+    bare = address.partition("?")[0]
+    for closed in (bare, bare + "?token=wrong", bare + "api/kernels", bare + "voila/render/x"):
+        code, text = status_of(closed)
+        assert code in (302, 403) and "voila" not in text, closed
+    code, text = status_of(address)
+    assert code == 200 and "kernelId" in text
+    assert not re.search(r'(src|href)="(https?:)?//', text), "nothing comes from other hosts"
+    assert tuner_page.process.poll() is None
+    port = re.search(r":(\d+)/", address)[1]
+    code, said = run_command("tune", ".", "--port", port)
+    assert code == 1 and f"port {port} cannot be used" in said, "a second tuner needs another port"
+
+
+WAITS = """
+import sys, threading
+from usvbook.page_server import serve
+def make():
+    print("made", file=sys.stderr, flush=True)
+    threading.Event().wait(60)
+serve(make, browser=False)
+"""
+ENDS = ["SIGHUP", "SIGTERM", "SIGKILL"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ENDS)
+def test_nothing_is_left_running(name):
+    """However the command ends, its server ends too, and the port is free again."""
     pytest.importorskip("voila", reason="the page needs Voila: pip install 'usvbook[app]'")
-    before = set(Path(tempfile.gettempdir()).glob("usvbook-*"))
-    with page(built) as (address, process):
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", address)
-        bare = address.partition("?")[0]
-        for closed in (bare, bare + "?token=wrong", bare + "api/kernels", bare + "voila/render/x"):
-            code, text = status_of(closed)
-            assert code in (302, 403) and "voila" not in text, closed
-        code, text = status_of(address)
-        assert code == 200 and "kernelId" in text
-        assert not re.search(r'(src|href)="(https?:)?//', text), "nothing comes from other hosts"
-        assert process.poll() is None
-    assert process.returncode == 0
-    assert set(Path(tempfile.gettempdir()).glob("usvbook-*")) <= before, "nothing is left behind"
+    command = subprocess.Popen(
+        [sys.executable, "-c", WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with command:
+        port = int(re.search(r":(\d+)/", command.stdout.readline())[1])
+        while command.stderr.readline() != "made\n":
+            pass
+        (server,) = psutil.Process(command.pid).children()
+        command.send_signal(getattr(signal, name))
+        command.wait(60)
+        psutil.wait_procs([server], 60)
+        assert not server.is_running()
+        listen(port).close()
 
 
 def test_command_without_voila_says_what_to_install(built, monkeypatch):
-    from conftest import run_command
-
-    monkeypatch.setitem(sys.modules, "voila.app", None)
+    monkeypatch.setitem(sys.modules, "voila", None)
     code, said = run_command("tune", built)
     assert code == 1 and "pip install 'usvbook[app]'" in said and "Traceback" not in said
 
 
 def test_command_says_what_is_wrong_with_the_folder(built, tmp_path):
-    from conftest import run_command
-
     (tmp_path / "repertoire.npz").write_bytes(b"")
     (tmp_path / "run.json").write_text("{}")
     code, said = run_command("tune", tmp_path)

@@ -375,7 +375,7 @@ def open_kernel(
     app.initialize([])
     return app
 
-
+# %% ../nbs/10c_page_server.ipynb #c2be8e15
 def run_kernel(
     app: Any,  # from open_kernel
     shown: Any,  # what each page displays

@@ -484,9 +484,7 @@ class Screen:
 class Tuner:
     """Sliders for τ, λ and K over a set of calls, with what they do; shows itself in a notebook.
 
-    - `choice`: what the sliders say
-    - `trials`: the engine, with all that was tried in `trials.history`
-    - `repertoire`: the fitted `Repertoire` of the present setting
+    `choice` is what the sliders say, `trials` the engine with all that was tried.
     """
 
     def __init__(
