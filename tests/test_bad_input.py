@@ -363,7 +363,7 @@ OTHERS = [
     Case("no such channel", nothing, "detect song.flac --channel 2 -o calls.csv", 1,
          ("song.flac", "no channel 2", "choose channel=0 or 'mean'")),
     Case("channel is no number", nothing, "detect song.flac --channel left -o calls.csv", 1,
-         ("channel", "left", "correct --channel")),
+         ("channel", "left", "number from 0", "correct it")),
     Case("no such file", nothing, "build missing.wav -o out", 1,
          ("missing.wav", "no such file", "check the path")),
     Case("no such file, beside a good one", nothing, "detect missing.wav song.flac -o calls.csv",

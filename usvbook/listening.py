@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from .calls import Calls
-from .recordings import Recording, RecordingError
+from .calls import Calls, recording_of
+from .recordings import RecordingError
 from .page import escape
 
 # %% ../nbs/10b_listening.ipynb #582a2a60
@@ -51,8 +51,7 @@ def call_sound(
 ) -> bytes:  # a WAV file
     """One call of a recording, slowed down; RecordingError if the recording cannot be read."""
     row = calls.table.iloc[i]
-    channel = row["channel"]
-    recording = Recording(row["audio_path"], channel if channel == "mean" else int(channel))
+    recording = recording_of(row)
     rate_hz, n = recording.samplerate_hz, recording.n_samples
     start = max(0, int((row["onset_s"] - margin_s) * rate_hz))
     stop = min(n, int((row["offset_s"] + margin_s) * rate_hz))

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from .assignment import assign, settle
+from .calls import channel_of
 from .files import Fault
 from .metrics import quality, seed_stability
 from .mupet import MupetSegmenter
@@ -169,7 +170,7 @@ class _Steps(_Asked):
         self.segmenter_ = dict(getattr(calls, "segmenter", {}))
         self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
         table = getattr(calls, "table", None)
-        self.channel_ = "0" if table is None else str(table["channel"].iloc[0])
+        self.channel_ = "0" if table is None else channel_of(table)
 
 # %% ../nbs/08_repertoire.ipynb #dd7a7e5d
 class _Fitted(_Steps):

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
+from .calls import channel_of
 from .figures import tsne
 from .files import Fault, in_one_move
 from .lambda_path import expressed_among, lasso_path
@@ -270,7 +271,7 @@ def as_config(trials: Trials, choice: Choice) -> str:
     if trials.calls is not None:
         found = dict(trials.calls.segmenter)
         name = found.pop("name", "MultitaperSegmenter").removesuffix("Segmenter").lower()
-        channel = str(trials.calls.table["channel"].iloc[0])
+        channel = channel_of(trials.calls.table)
         settings = {"segmenter": name, "channel": channel} | found | settings
     lines = [f"{name} = {toml_value(value)}" for name, value in settings.items()]
     return "\n".join(["# for: usvbook build RECORDINGS -o OUT --config THIS_FILE", *lines, ""])
