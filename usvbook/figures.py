@@ -151,7 +151,7 @@ def plot_calls(
     draw_boxes(ax, table)
     units = sorted({int(unit) for unit in table.get("unit", []) if unit >= 0})
     named = f" of units {', '.join(map(str, units))}" if units else ""
-    what = f"{recording.path.name} from {start_s:.2f} to {stop_s:.2f} s"
+    what = f"{Path(recording.audio_path).name} from {start_s:.2f} to {stop_s:.2f} s"
     set_alt_text(ax, f"Spectrogram of {what} with boxes around {len(table)} calls{named}.")
     return ax
 

@@ -42,6 +42,9 @@ class RecordingError(Fault):
 class RecordingWarning(UserWarning):
     "A recording of which only a part can be used."
 
+    def __init__(self, line: str) -> None:
+        super().__init__(printable(line))
+
 # %% ../nbs/00_recordings.ipynb #269930a9
 def check_file(
     path: str | Path,  # file to look at

@@ -120,7 +120,7 @@ def frame_grid(
 
     A rate that reaches half of the band or more is accepted, and the band ends where the rate ends.
     """
-    rate, name = recording.samplerate_hz, recording.path.name
+    rate, name = recording.samplerate_hz, recording.audio_path
     limits = {"window_s": (window_s, 2e-4, 0.1), "hop_s": (hop_s, 2e-5, 0.01)}
     limits |= {"n_tapers": (n_tapers, 1, 32), "n_lifter": (n_lifter, 0, 32)}
     for what, (value, least, most) in limits.items():
@@ -437,7 +437,7 @@ def check_times(
     if not inside.all():
         a, b = times[~inside][0]
         raise Fault(
-            f"{recording.path.name}: a call from {a:.4f} s to {b:.4f} s is not inside the "
+            f"{recording.path}: a call from {a:.4f} s to {b:.4f} s is not inside the "
             f"recording of {recording.duration_s:.4f} s; times count from the file's start"
         )
     return times
