@@ -30,6 +30,7 @@ from usvbook.runs import (
 )
 from usvbook.settings import (
     BOTH,
+    FILES_READ,
     MUPET,
     NULLABLE,
     OURS,
@@ -84,7 +85,8 @@ SCHEDULER = Annotated[
     str | None, typer.Option("--scheduler", help="of a Dask cluster, such as tcp://10.0.0.1:8786")
 ]
 CHANNEL = Annotated[
-    str | None, typer.Option("--channel", help="number from 0, or mean  \\[default: 0]")
+    str | None,
+    typer.Option("--channel", help="number from 0, mean, or all: each by itself  \\[default: 0]"),
 ]
 CONFIG = Annotated[Path | None, typer.Option("--config", help="TOML file with settings")]
 SEGMENTER = Annotated[
@@ -169,7 +171,7 @@ def workers(scheduler: str | None) -> AbstractContextManager:
 
 # %% ../nbs/29_cli.ipynb #2bfe9a42
 @app.command()
-@with_settings(BOTH, OURS, MUPET)
+@with_settings(FILES_READ, BOTH, OURS, MUPET)
 def detect(
     recordings: RECORDINGS,
     out: Annotated[Path, typer.Option("--out", "-o", help="table to write, .csv")],
@@ -189,7 +191,7 @@ def detect(
 
 # %% ../nbs/29_cli.ipynb #95405805
 @app.command()
-@with_settings(BOTH, OURS, MUPET, UNITS)
+@with_settings(FILES_READ, BOTH, OURS, MUPET, UNITS)
 def build(
     recordings: RECORDINGS,
     out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
@@ -219,6 +221,7 @@ def build(
 
 # %% ../nbs/29_cli.ipynb #47b5fd54
 @app.command()
+@with_settings(FILES_READ)
 def assign(
     repertoire: Annotated[Path, typer.Argument(help="repertoire.npz of a results folder")],
     recordings: RECORDINGS,
@@ -227,10 +230,12 @@ def assign(
     n_jobs: JOBS = None,
     scheduler: SCHEDULER = None,
     force: FORCE = False,
+    settings: Any = None,
 ) -> None:
     """Assign the calls of new recordings to the units of a repertoire."""
     with one_line(goes_on=True), workers(scheduler):
-        table = assign_recordings(repertoire, recordings, out, channel, n_jobs, force)
+        slower = read_settings(settings).get("time_expansion")
+        table = assign_recordings(repertoire, recordings, out, channel, n_jobs, force, slower)
         typer.echo(f"calls:   {out / 'calls.csv'} ({len(table)} calls)")
         typer.echo(f"report:  {out / 'report.html'}")
 
@@ -261,7 +266,7 @@ def demo(
 
 # %% ../nbs/29_cli.ipynb #3b2e0100
 @app.command()
-@with_settings(BOTH, OURS, MUPET, UNITS)
+@with_settings(FILES_READ, BOTH, OURS, MUPET, UNITS)
 def tune(
     places: Annotated[list[str], typer.Argument(help="a results folder, or recordings")],
     out: Annotated[

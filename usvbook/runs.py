@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .files import Fault, in_one_move
 from .results_folder import WORK, one_line_for_disks, results_folder, work_area
@@ -42,32 +42,29 @@ if TYPE_CHECKING:
 def detect_calls(
     recordings: list[str],  # files, folders, globs
     segmenter: "MultitaperSegmenter | MupetSegmenter",
-    channel: str,  # number or "mean"
+    channel: str,  # number, "mean" or "all"
     n_jobs: int | None,
     watch: Watch,
     work: Path | None = None,  # work area that is held; None: nothing is kept
+    time_expansion: float | None = None,  # how many times slower files are; None: as they say
 ) -> "Segmented":
     """Calls of all recordings; a file that cannot be used is a remark, an error if all are."""
     from concurrent.futures.process import BrokenProcessPool
 
     from tqdm import tqdm
 
-    from usvbook.recordings import find_recordings
+    from usvbook.recordings import as_channel, find_recordings
     from usvbook.segmentation import segment_recordings
     from usvbook.work_area import KeptSegmenter
-
-    if channel != "mean" and not channel.isdigit():
-        raise Fault(f"channel = {channel!r} is neither a number from 0 nor mean; correct --channel")
 
     def bar(steps: Iterable, n: int) -> Iterable:
         return tqdm(steps, total=n, unit="recording", desc="detecting", disable=None, leave=False)
 
     with watch.step("detect"):
-        paths = find_recordings(recordings, watch.remark)
-        where: int | Literal["mean"] = "mean" if channel == "mean" else int(channel)
+        where, paths = as_channel(channel), find_recordings(recordings, watch.remark)
         kept = segmenter if work is None else KeptSegmenter(segmenter, work)
         try:
-            done = segment_recordings(paths, kept, where, n_jobs, bar)
+            done = segment_recordings(paths, kept, where, n_jobs, bar, time_expansion)
         except BrokenProcessPool:
             raise MemoryError(
                 "a process was ended by the system, most likely because memory ran out; use fewer "
@@ -94,6 +91,7 @@ def detect_recordings(
     """Find the calls of recordings and write them as a table."""
     settings = dict(settings or {})
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
+    slower = settings.get("time_expansion")
     if out.is_dir():
         raise IsADirectoryError(f"{out}: is a folder, not a table; choose another name with -o")
     if out.exists() and not force:
@@ -101,7 +99,7 @@ def detect_recordings(
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise OSError(f"{out}: its folder cannot be written; choose another place with -o")
     with one_line_for_disks(out), work_area(out.with_name(f".{out.name}.{WORK}")) as work:
-        done = detect_calls(recordings, segmenter, channel, n_jobs, Watch(), work)
+        done = detect_calls(recordings, segmenter, channel, n_jobs, Watch(), work, slower)
         with in_one_move(out) as beside:
             write_table(done.calls.table, beside)
         if (done.files["error"] == "").all():
@@ -343,11 +341,13 @@ def build_repertoire(
 
     settings, watch = dict(settings or {}), Watch()
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
+    slower = settings.get("time_expansion")
     with results_folder(out, force) as folder:
         work = folder.parent
-        done = detect_calls(recordings, segmenter, channel, n_jobs, watch, work)
+        done = detect_calls(recordings, segmenter, channel, n_jobs, watch, work, slower)
         calls, files = done.calls, done.files
         repertoire, X = fit_calls(calls, settings, n_jobs, n_seeds, watch)
+        repertoire.channel_ = channel.lower()  # "all" as well, if calls are in one of them only
         repertoire.save(folder / "repertoire.npz")
         print("drawing", file=sys.stderr)
         units = unit_table(calls.table, X)
@@ -397,6 +397,7 @@ def assign_recordings(
     channel: str | None = None,  # None: the channel of the repertoire's own calls
     n_jobs: int | None = None,
     force: bool = False,
+    time_expansion: float | None = None,  # how many times slower files are; None: as they say
 ) -> "pd.DataFrame":  # calls, with unit, is_inlier, similarity
     """Find the calls of new recordings and assign them to the units of a saved repertoire."""
     from usvbook.recordings import sha256
@@ -409,7 +410,9 @@ def assign_recordings(
         raise Fault(f"{path}: {error}") from None
     channel = channel or repertoire.channel_
     with results_folder(out, force) as folder:
-        done = detect_calls(recordings, segmenter, channel, n_jobs, watch, folder.parent)
+        done = detect_calls(
+            recordings, segmenter, channel, n_jobs, watch, folder.parent, time_expansion
+        )
         table = done.calls.table
         if not len(table):
             raise Fault("no calls found in these recordings, nothing to assign; check the band")
@@ -417,7 +420,8 @@ def assign_recordings(
             table["unit"], similarity = repertoire.assign(done.calls)
             table["is_inlier"] = repertoire.as_inliers(table["unit"].to_numpy(), similarity)
             table["similarity"] = similarity
-        parameters = {"repertoire": str(path), "sha256": sha256(path), "channel": channel}
+        parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
+        parameters |= {"channel": channel, "time_expansion": time_expansion}
         write_assigned(folder, repertoire, table, done.files, parameters, watch)
         drop_done(folder.parent, done)
     return table
@@ -443,9 +447,10 @@ def calls_to_tune(
                 f"{folder}: its run.json cannot be used ({error}); name the recordings instead"
             ) from None
     segmenter, channel = make_segmenter(given), given.get("channel", "0")
+    slower = given.get("time_expansion")
     usable = known and os.access(folder / WORK, os.W_OK)
     with work_area(folder / WORK) if usable else nullcontext() as work:
-        calls = detect_calls(places, segmenter, channel, n_jobs, watch, work).calls
+        calls = detect_calls(places, segmenter, channel, n_jobs, watch, work, slower).calls
     if known and was != len(calls):
         watch.remark(f"{folder} has {was} calls, but {len(calls)} are found now: others than then")
     repertoire, remark = make_repertoire(given, len(calls), n_jobs)
