@@ -6,7 +6,7 @@
 __all__ = ['LETTERS', 'LEAST_RATE_HZ', 'Excerpt', 'read_excerpt', 'round_step', 'ticks', 'pixels_per_second', 'typical_calls',
            'Shelf', 'call_excerpts', 'draw_calls_row', 'Sheet', 'add_calls', 'add_pictures', 'save_sheet', 'sheet_font',
            'unit_sheet', 'spread_out', 'stretch_length', 'stretch_excerpts', 'calls_within', 'draw_stretch',
-           'plot_stretches', 'slowed_sound', 'slow_factor', 'call_sound', 'Views', 'gather_views']
+           'plot_stretches', 'slowed_sound', 'slow_factor', 'call_sound', 'Views', 'gather_views', 'plot_overview']
 
 # %% ../nbs/09c_excerpts.ipynb #ecf547a2
 import io
@@ -26,6 +26,7 @@ from usvbook.figures import (
     draw_boxes,
     ink_on,
     place_numbers,
+    plot_mosaic,
     set_alt_text,
     unit_colors,
 )
@@ -592,3 +593,41 @@ def gather_views(
             size += len(sound)
     views.stretches.extend(stretch_excerpts(calls, recordings, band_hz, shelf))
     return views
+
+# %% ../nbs/09c_excerpts.ipynb #818d5039
+def plot_overview(
+    folder: str | Path,  # results of a build; its recordings can be read
+    length_s: float = 0.8,  # of the stretch that is shown
+) -> Any:  # axes
+    """Calls in a recording with their units, and the mean pictures of all units below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from usvbook.metrics import unit_table
+    from usvbook.repertoire import Repertoire
+
+    table = pd.read_csv(Path(folder, "calls.csv"))
+    repertoire, units = Repertoire.load(Path(folder, "repertoire.npz")), unit_table(table)
+    path, start_s = busiest_stretch(table, length_s)
+    recording = recording_of(table[table["audio_path"] == path].iloc[0])
+    band_hz = (0.0, repertoire.band_hz_[1])
+    excerpt = read_excerpt(recording, start_s, start_s + length_s, band_hz, (200, 800))
+    n = len(repertoire.centroids_)
+    columns = min(n, 6)
+    high = 0.8 * -(-n // columns)
+    figure = Figure(figsize=(3.9, 1.85 + high))
+    FigureCanvasAgg(figure)
+    below = figure.add_axes((0.02, 0.04, 0.96, (high - 0.15) / (1.85 + high)))
+    cut = repertoire.picture == "cut" and "median_bandwidth_hz" in units
+    widths = units["median_bandwidth_hz"].to_numpy() if cut else None
+    plot_mosaic(repertoire.centroids_, columns=columns, ax=below, bandwidth_hz=widths)
+    ax = figure.add_axes((0.12, (high + 0.42) / (1.85 + high), 0.86, 1.38 / (1.85 + high)))
+    extent = (start_s, start_s + length_s, 0, band_hz[1] / 1000)
+    ax.imshow(excerpt.image, "gray_r", origin="lower", extent=extent, aspect="auto")
+    draw_boxes(ax, own := calls_within(table, excerpt))
+    ax.tick_params(labelsize=8)
+    ax.set_xlabel("seconds", fontsize=8, labelpad=1)
+    ax.set_ylabel("kHz", fontsize=8, labelpad=1)
+    what = f"Spectrogram with boxes around {len(own)} calls and the numbers of their units"
+    set_alt_text(ax, f"{what}; below, the mean pictures of all {n} units.")
+    return ax
