@@ -191,6 +191,9 @@ ul.quality { padding-left: 1.2rem; } ul.quality li { margin: 0.35rem 0; max-widt
 .looks { display: flex; gap: 0.9rem; align-items: flex-start; } .looks > div { min-width: 0; }
 .looks figcaption { width: 96px; line-height: 1.25; font-size: 0.8rem; }
 .looks figure { margin: 6px 0 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(34rem, 100%), 1fr));
+  gap: 0 2rem; align-items: start; } .figures figure { min-width: 0; }
+.figures figure:has(.wide) { grid-column: 1 / -1; }
 svg.stretch { width: 100%; min-width: 60rem; height: auto; }
 """
 
@@ -673,7 +676,8 @@ def write_report(
     sections += unit_parts(table, means, views, cut, new, min_size, list(figures or {}))
     sections += recording_parts(calls, rows, views, new, drawn.pop("usage", ""))
     sections += [("How sure", drawn.pop("old_and_new", "") + quality_section(said, quality))]
-    sections += [("More figures", "".join(drawn.values()))]
+    more = f'<div class="figures">{"".join(drawn.values())}</div>' if drawn else ""
+    sections += [("More figures", more)]
     sections += [("Use it again", reuse_section(repertoire, files or {}))]
     sections += [("How it was made", run_section(run) if run else "")]
     return write_page(path, title, "", page_body(sections), FOOTER, REPORT_STYLE)

@@ -176,8 +176,10 @@ def save_figures(
             path, drawn = folder / "figures" / f"{name}.png", draw()
             if isinstance(drawn, Sheet):
                 paths[name] = save_sheet(drawn, path)
-            else:  # only a diagram of fixed proportions has edges to cut off
-                paths[name] = save_figure(drawn, path, dpi=110, tight=name == "flow")
+            else:  # the others lay themselves out
+                paths[name] = save_figure(
+                    drawn, path, dpi=110, tight=name in ("flow", "similarity")
+                )
     return paths
 
 # %% ../nbs/22_runs.ipynb #4eb6153a
