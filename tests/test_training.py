@@ -242,8 +242,9 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
     networks["gain"] = talkers.Network(GAIN, start="shipped", more=True)
     more = tmp_path / "more.csv"
     more.write_text(
-        "audio_path,speaker,source,licence\n"
-        "0.flac,libri_0,LibriTTS,CC BY 4.0\n1.flac,vctk_p1,VCTK,CC BY 4.0\n"
+        "audio_path,speaker,source,licence,kind\n"
+        "0.flac,libri_0,LibriTTS,CC BY 4.0,sentence\n"
+        "1.flac,vctk_p1,VCTK,CC BY 4.0,joined words\n"
     )
     monkeypatch.setattr(talkers, "NETWORKS", networks)
     monkeypatch.setattr(talkers, "ROOT", tmp_path)
@@ -260,12 +261,22 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
     speech = [tmp_path / "speech.csv", more]
     with_more = talkers.bank_of(speech, "train", "whole", "first", more=True)
     assert with_more.names.tolist() == ["0", "1", "2", "vctk_p1"]  # libri_0 is 0
-    assert len(with_more.lengths) == 5
+    assert with_more.owners.tolist() == [0, 1, 2, 0, 0, 1, 2, 0, 3, 0, 1, 2, 0]  # slow, own, fast
+    assert with_more.lengths[0] > with_more.lengths[4] > with_more.lengths[9]
     model = talkers.trained("gain", speech, tmp_path / "work", "cpu", None)
     assert "VCTK, 1 speakers, CC BY 4.0" in model.card["licence"]
     assert "four talkers" in model.card["limits"] and model.card["recipe"]["objective"] == "masks"
     talkers.main()  # nothing is left to do
     assert (tmp_path / "talkers.safetensors").read_bytes() == kept
+    monkeypatch.setattr(sys, "argv", ["talkers.py", *words, "--only", "balanced", "--update"])
+    scores = tmp_path / "work" / "balanced.scores.csv"
+    pd.read_csv(scores).assign(improvement_db=7.0).to_csv(scores, index=False)
+    talkers.main()
+    again = pd.read_csv(tmp_path / "talkers.csv", comment="#")
+    others = again["network"] != "balanced"
+    assert (again.loc[~others, "mean"] == 7).all()
+    pd.testing.assert_frame_equal(again[others], table[others])
+    assert again.iloc[:, :6].equals(table.iloc[:, :6])  # in the same places
 
 
 def test_script_for_mice_trains_measures_and_writes(tmp_path: Path, monkeypatch) -> None:

@@ -2,8 +2,9 @@
 
     python training/talkers.py SPEECH.csv --work FOLDER            the network that is shipped
     python training/talkers.py SPEECH.csv --work FOLDER --tables   all networks, and the tables
-    python training/talkers.py SPEECH.csv --work FOLDER --only paper --device cuda
+    python training/talkers.py SPEECH.csv --work FOLDER --update   its rows of the tables only
     python training/talkers.py SPEECH.csv MORE.csv --work FOLDER --only gain
+    python training/talkers.py SPEECH.csv --work FOLDER --only paper --device cuda
 
 SPEECH.csv has the columns file, speaker, split (train, dev) and sex, one recording per reader, and
 lies beside its folders of recordings: 44 minutes of LibriSpeech at 8 kHz, 211 readers to train on
@@ -12,15 +13,17 @@ last quarters are the paper's closed speaker set, those of the other readers its
 
 Further lists, with the columns audio_path, speaker, source (the collection) and licence, are for
 training only, and for those networks only that say so: `gain` goes on from `shipped`, with all
-talkers of all lists, and learns what its clustering gains instead of affinities. Its card gives
-credit by collection. A speaker `libri_123` is LibriSpeech's 123, who may be in two lists.
+talkers of all lists, and learns what its clustering gains instead of affinities. Its sounds are
+heard at three speeds, words that were joined (column kind) at their own. Its card gives credit by
+collection. A speaker `libri_123` is LibriSpeech's 123, who may be in two lists.
 
 FOLDER keeps checkpoints and finished networks, so that the same command goes on after any
-interruption. `--tables` trains one network for every row of the paper's Tables 2 and 3, measures
-all of them on mixtures of two and of three, and writes `nbs/tutorials/talkers.csv`, on which the
-tutorial of that name rests. The network `paper` is of the paper's size (2 x 600, 40 dimensions,
-18 million weights), and meant for a graphics card: mixing happens there too, a run of `--hours`
-is cut short at that time, and what it leaves is a file of 37 MB.
+interruption; a network that lies there as NAME.safetensors is finished. `--tables` trains one
+network for every row of the paper's Tables 2 and 3, measures all of them on mixtures of two and of
+three, and writes `nbs/tutorials/talkers.csv`, on which the tutorial of that name rests. The network
+`paper` is of the paper's size (2 x 600, 40 dimensions, 18 million weights), and meant for a
+graphics card: mixing happens there too, a run of `--hours` is cut short at that time, and what it
+leaves is a file of 37 MB.
 """
 
 import argparse
@@ -31,14 +34,17 @@ import time
 import warnings
 from dataclasses import dataclass, replace
 from datetime import date
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from usvbook.deep_clustering import speech_front_end
+from usvbook.deep_clustering import FrontEnd, speech_front_end
 from usvbook.embedding_network import Model, load_model
 from usvbook.evaluation import (
     evaluate,
@@ -72,9 +78,10 @@ class Network:
     more: bool = False  # also the talkers of further lists
 
 
+SPEEDS = (0.92, 1.0, 1.08)
 GAIN = replace(
-    BASE, n_steps=20_000, curriculum=((1.0, 400, 2),), n_sources=(2, 2, 3), rule="mixture",
-    objective="masks", score_weight=5.0, learning_rate=1e-3, seed=1,
+    BASE, n_steps=4_500, curriculum=((1.0, 400, 2),), speed=0.0, n_sources=(2, 2, 3),
+    rule="mixture", objective="masks", score_weight=5.0, learning_rate=1e-3, seed=11,
 )  # fmt: skip
 NETWORKS = {
     "shipped": Network(BASE),
@@ -105,7 +112,7 @@ def bank_of(
 ) -> SoundBank:
     """Sounds of a split: whole recordings, or the part that is learned from, or the other.
 
-    With `more` those of the further lists too, as they are.
+    With `more` those of the further lists too, and all at three speeds.
     """
     about, front = sexes(speech), speech_front_end()
     sounds, names = read_sounds(list_sounds(speech[0], split), front)
@@ -116,11 +123,34 @@ def bank_of(
     if readers == "female":
         kept = [i for i, name in enumerate(names) if about[name] == "F"]
         sounds, names = [sounds[i] for i in kept], [names[i] for i in kept]
-    for place in speech[1:] if more else []:
-        others, who = read_sounds(list_sounds(place), front)
-        sounds += others
-        names += [re.sub(r"^libri_(?=\d+$)", "", name) for name in who]
+    if more:
+        sounds, names = with_further(sounds, names, speech[1:], front)
     return SoundBank(sounds, names, front, device, about if readers == "balanced" else None)
+
+
+def with_further(
+    sounds: list, names: list[str], lists: list[Path], front: FrontEnd
+) -> tuple[list, list[str]]:
+    """These sounds and those of further lists, at three speeds; joined words at their own."""
+    joined: set[str] = set()
+    for place in lists:
+        table = pd.read_csv(place, dtype=str)
+        if "kind" in table:
+            joined |= set(table.loc[table["kind"] == "joined words", "speaker"])
+        others, who = read_sounds(list_sounds(place), front)
+        sounds = sounds + others
+        names = names + [re.sub(r"^libri_(?=\d+$)", "", name) for name in who]
+    heard, known = [], []
+    for speed in SPEEDS:
+        share = Fraction(speed).limit_denominator(100)
+        for x, name in zip(sounds, names, strict=True):
+            if speed != 1:
+                if name in joined:
+                    continue
+                x = resample_poly(x, share.denominator, share.numerator).astype(np.float32)
+            heard.append(x)
+            known.append(name)
+    return heard, known
 
 
 def credits_of(speech: list[Path], more: bool) -> str:
@@ -243,6 +273,25 @@ def write_results(scores: pd.DataFrame, models: dict[str, Model]) -> None:
         means(scores).round(3).to_csv(file, index=False, lineterminator="\n")
 
 
+def update_results(name: str, scores: pd.DataFrame, model: Model) -> None:
+    """New rows of one network in the file that the tutorial reads; the others stay."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines()
+    mark, hours = f"# network {name}: ", model.card["hours_of_mixtures"]
+    told = f"{mark}{model.card['steps']} steps, {hours} hours of mixtures"
+    told += f", measured on {date.today().isoformat()}"
+    head = [told if line.startswith(mark) else line for line in lines if line.startswith("#")]
+    cell = ["network", "talkers", "masks", "set", "method", "group"]
+    table = pd.read_csv(RESULTS, comment="#").set_index(cell)
+    new = means(scores).round(3).set_index(cell)
+    if set(table.index[table.index.get_level_values(0) == name]) != set(new.index):
+        raise SystemExit(f"{RESULTS}: has other cells for {name!r} than were measured")
+    table.loc[new.index] = new
+    table["n_mixtures"] = table["n_mixtures"].astype(int)
+    with RESULTS.open("w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in head)
+        table.reset_index().to_csv(file, index=False, lineterminator="\n")
+
+
 def figures_of(scores: pd.DataFrame) -> dict[str, str]:
     """What a card says of a network: all talkers, two and three, closed and open."""
     table = means(scores)
@@ -278,6 +327,7 @@ def main() -> None:
     parser.add_argument("speech", type=Path, nargs="+", help="CSV; further ones to train on")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and networks")
     parser.add_argument("--tables", action="store_true", help="all networks, and the tables")
+    parser.add_argument("--update", action="store_true", help="rows of the one network only")
     parser.add_argument("--only", choices=list(NETWORKS), default="shipped")
     parser.add_argument("--mixtures", type=int, default=80, help="for each number")
     parser.add_argument("--hours", type=float, help="time limit of each network")
@@ -302,6 +352,9 @@ def main() -> None:
         tables.append(pd.read_csv(kept))
         models = {name: load_model(given.work / f"{name}.safetensors") for name in names}
         write_results(pd.concat(tables, ignore_index=True), models)
+        print(f"written: {RESULTS.relative_to(ROOT)}")
+    elif given.update:
+        update_results(given.only, tables[0], load_model(given.work / f"{given.only}.safetensors"))
         print(f"written: {RESULTS.relative_to(ROOT)}")
     print(f"{time.perf_counter() - start:.0f} s")
 
