@@ -6,9 +6,10 @@
 __all__ = ['run_demo']
 
 # %% ../nbs/25_demo.ipynb #774b6181
-import sys
 from pathlib import Path
 
+from .files import PlaceError
+from .run_record import tell
 from .runs import build_repertoire
 
 # %% ../nbs/25_demo.ipynb #0228096c
@@ -29,10 +30,10 @@ def run_demo(
 
     study, results = out / "recordings", out / "results"
     if out.exists() and any(out.iterdir()) and not force:
-        raise FileExistsError(
-            f"{out}: exists; choose another name, or add --force to replace results"
+        raise PlaceError(
+            f"{out}: exists; choose another name, or pass force=True to replace results"
         )
-    print(f"writing a study of {2 * n_animals} animals into {study}", file=sys.stderr)
+    tell(f"writing a study of {2 * n_animals} animals into {study}")
     truth = make_study(study, n_animals, calls_per_animal, force=force, random_state=random_state)
     truth["audio_path"] = [str(study / name) for name in truth["audio_path"]]
     paths = sorted(set(truth["audio_path"]))

@@ -234,7 +234,7 @@ class Repertoire(ClusterMixin, _Fitted):
             )
 
     def save(self, path: str | Path, force: bool = False) -> Path:
-        """Write one file of arrays and JSON; FileExistsError unless `force` allows to replace."""
+        """Write one file of arrays and JSON; PlaceError unless `force` allows to replace."""
         check_is_fitted(self)
         return save_repertoire(path, self.get_params(), vars(self), force)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .files import DAMAGED, Fault, in_one_move, read_entry
+from .files import DAMAGED, Fault, PlaceError, in_one_move, read_entry
 
 # %% ../nbs/08a_repertoire_files.ipynb #bcbe17e1
 FORMAT, VERSION = "usvbook repertoire", 1
@@ -41,10 +41,10 @@ def save_repertoire(
     fitted: Mapping[str, Any],  # its attributes by name, those of ARRAYS, GRAPHS and FACTS
     force: bool = False,  # replace an existing file
 ) -> Path:
-    """Write a fitted repertoire as one file; FileExistsError unless `force` allows to replace."""
+    """Write a fitted repertoire as one file; PlaceError unless `force` allows to replace."""
     path = Path(path)
     if path.exists() and not force:
-        raise FileExistsError(f"{path}: exists; choose another name, or pass force")
+        raise PlaceError(f"{path}: exists; choose another name, or pass force=True")
     parameters = dict(parameters)
     if not isinstance(parameters["random_state"], int):
         parameters["random_state"] = None  # a generator has no text form

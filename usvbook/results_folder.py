@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WORK', 'MOVING', 'OLD', 'files_of_run', 'is_inside', 'check_free', 'move_results', 'move', 'undo_move', 'work_area',
-           'one_line_for_disks', 'results_folder']
+           'one_line_for_disks', 'held_folder', 'new_results', 'results_folder']
 
 # %% ../nbs/00c_results_folder.ipynb #4bdeb5d1
 import errno
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .files import flush, in_one_move, read_text
+from .files import PlaceError, flush, in_one_move, read_text
 
 # %% ../nbs/00c_results_folder.ipynb #3814d809
 WORK = "work"  # name of the work area in a results folder
@@ -53,14 +53,14 @@ def check_free(
     out: Path,  # the folder that will hold the results
     force: bool,  # replace the results that are there
 ) -> None:
-    """FileExistsError if something is there that must not be overwritten."""
+    """PlaceError if something is there that must not be overwritten."""
     if out.is_file():
-        raise FileExistsError(f"{out}: is a file, not a folder; choose another name with -o")
+        raise PlaceError(f"{out}: is a file, not a folder; choose another name")
     files = (p.relative_to(out) for p in out.rglob("*") if p.is_file() or p.is_symlink())
     moved = {*files_of_run(out, MOVING), *files_of_run(out, MOVING, "old")}
     if not force and any(p.parts[0] != WORK and p not in moved for p in files):
-        raise FileExistsError(
-            f"{out}: exists; choose another name, or add --force to replace results"
+        raise PlaceError(
+            f"{out}: exists; choose another name, or pass force=True to replace results"
         )
 
 # %% ../nbs/00c_results_folder.ipynb #89dd9967
@@ -70,15 +70,15 @@ def move_results(
 ) -> None:
     """Put results into the place of those of an earlier run; all of them, or none.
 
-    FileExistsError if a file that no run made has the name of a result.
+    PlaceError if a file that no run made has the name of a result.
     """
     names = [p.relative_to(fresh) for p in fresh.rglob("*") if p.is_file()]
     old = {name for name in (*files_of_run(out), Path("run.json")) if os.path.lexists(out / name)}
     for name in names:
         if os.path.lexists(out / name) and name not in old:
-            raise FileExistsError(
+            raise PlaceError(
                 f"{out / name}: no run of this program made it; move it away, or choose another "
-                "place with -o"
+                "place for the results"
             )
     lists = {"files": sorted(p.as_posix() for p in names), "old": sorted(p.as_posix() for p in old)}
     with in_one_move(out / MOVING) as path:
@@ -121,15 +121,15 @@ def undo_move(out: Path) -> None:
 def work_area(
     folder: Path,  # made if it is not there; gone at the end if nothing is kept in it
 ) -> Iterator[Path]:
-    """Hold a work area: OSError, one line, if another run holds it."""
+    """Hold a work area: PlaceError if another run holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BlockingIOError(
+        raise PlaceError(
             f"{folder.parent}: another run is writing into this folder; wait until it has ended, "
-            "or choose another place with -o"
+            "or choose another place"
         ) from None
     try:
         for left in folder.glob(".*.part"):
@@ -156,33 +156,51 @@ def one_line_for_disks(
         ours = place.absolute().is_relative_to(out.parent.absolute())
         if error.strerror is None or not ours:  # said by this program, or of something else
             raise
-        remedy = "close it in other programs, or choose another place with -o"
+        remedy = "close it in other programs, or choose another place"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             place, remedy = out, "make room and repeat the command, which goes on where it was"
-        raise OSError(f"{place}: cannot be written ({error.strerror}); {remedy}") from None
+        raise PlaceError(f"{place}: cannot be written ({error.strerror}); {remedy}") from None
 
-# %% ../nbs/00c_results_folder.ipynb #a882b2e2
+# %% ../nbs/00c_results_folder.ipynb #c4d6de54
 @contextmanager
-def results_folder(
+def held_folder(
     out: Path,  # the folder that will hold the results
     force: bool = False,  # replace the results that are there
-) -> Iterator[Path]:
-    """A folder to write into, in the work area of `out`; its content moves to `out` at the end."""
+) -> Iterator[Path]:  # its work area
+    """Hold a folder for results; PlaceError if there are some, unless `force` is given."""
     check_free(out, force)
     is_new = not out.exists()
     try:
         with one_line_for_disks(out), work_area(out / WORK) as work:
             undo_move(out)
             check_free(out, force)  # another run may have ended just now
-            fresh = work / "new"
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
-            try:
-                yield fresh
-                move_results(fresh, out)
-            finally:
-                shutil.rmtree(fresh, ignore_errors=True)
+            yield work
     finally:
         if is_new:
             with suppress(OSError):
                 out.rmdir()  # does nothing where something is in it
+
+# %% ../nbs/00c_results_folder.ipynb #a882b2e2
+@contextmanager
+def new_results(
+    out: Path,  # results folder that is held
+) -> Iterator[Path]:  # empty
+    """A folder to write into, in the work area of `out`; its content moves to `out` at the end."""
+    fresh = out / WORK / "new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        yield fresh
+        move_results(fresh, out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+# %% ../nbs/00c_results_folder.ipynb #1dbd2059
+@contextmanager
+def results_folder(
+    out: Path,  # the folder that will hold the results
+    force: bool = False,  # replace the results that are there
+) -> Iterator[Path]:
+    """Hold a folder for results, and get an empty one whose content moves there at the end."""
+    with held_folder(out, force), new_results(out) as fresh:
+        yield fresh

@@ -9,19 +9,26 @@ __all__ = ['FILES', 'detect_calls', 'detect_recordings', 'look_at', 'shared_figu
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
-import sys
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import Fault, in_one_move
-from .results_folder import WORK, one_line_for_disks, results_folder, work_area
+from .files import Fault, PlaceError, in_one_move
+from usvbook.results_folder import (
+    WORK,
+    held_folder,
+    new_results,
+    one_line_for_disks,
+    work_area,
+)
 from usvbook.run_record import (
     RunRecord,
     Watch,
+    progress_bar,
     read_run,
+    tell,
     write_run,
     write_table,
 )
@@ -51,33 +58,26 @@ def detect_calls(
     """Calls of all recordings; a file that cannot be used is a remark, an error if all are."""
     from concurrent.futures.process import BrokenProcessPool
 
-    from tqdm import tqdm
-
     from usvbook.recordings import as_channel, find_recordings
     from usvbook.segmentation import segment_recordings
     from usvbook.work_area import KeptSegmenter
-
-    def bar(steps: Iterable, n: int) -> Iterable:
-        return tqdm(steps, total=n, unit="recording", desc="detecting", disable=None, leave=False)
 
     with watch.step("detect"):
         where, paths = as_channel(channel), find_recordings(recordings, watch.remark)
         kept = segmenter if work is None else KeptSegmenter(segmenter, work)
         try:
+            bar = progress_bar("detecting")
             done = segment_recordings(paths, kept, where, n_jobs, bar, time_expansion)
         except BrokenProcessPool:
-            raise MemoryError(
-                "a process was ended by the system, most likely because memory ran out; use fewer "
-                "--n-jobs and repeat the command, which goes on where it was"
+            raise Fault(
+                "a process was ended by the system, most likely because memory ran out; lower "
+                "n_jobs and repeat the command, which goes on where it was"
             ) from None
     for row in done.files.itertuples():
         for text in filter(None, (str(row.warning), str(row.error))):
             watch.remark(text)
     minutes = done.files["duration_s"].sum() / 60
-    print(
-        f"{len(done.calls)} calls in {minutes:.1f} minutes of {len(done.files)} recording(s)",
-        file=sys.stderr,
-    )
+    tell(f"{len(done.calls)} calls in {minutes:.1f} minutes of {len(done.files)} recording(s)")
     return done
 
 # %% ../nbs/22_runs.ipynb #5c1f5e59
@@ -93,11 +93,11 @@ def detect_recordings(
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     slower = settings.get("time_expansion")
     if out.is_dir():
-        raise IsADirectoryError(f"{out}: is a folder, not a table; choose another name with -o")
+        raise PlaceError(f"{out}: is a folder, not a table; choose another name")
     if out.exists() and not force:
-        raise FileExistsError(f"{out}: exists; choose another name, or add --force to replace it")
+        raise PlaceError(f"{out}: exists; choose another name, or pass force=True to replace it")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise OSError(f"{out}: its folder cannot be written; choose another place with -o")
+        raise PlaceError(f"{out}: its folder cannot be written; choose another place")
     with one_line_for_disks(out), work_area(out.with_name(f".{out.name}.{WORK}")) as work:
         done = detect_calls(recordings, segmenter, channel, n_jobs, Watch(), work, slower)
         with in_one_move(out) as beside:
@@ -249,7 +249,8 @@ def drop_done(
     from usvbook.work_area import drop_unused
 
     if (done.files["error"] == "").all():
-        drop_unused(work, done.calls)
+        with suppress(OSError):
+            drop_unused(work, done.calls)
 
 # %% ../nbs/22_runs.ipynb #8b1ec899
 def agreement_of_halves(
@@ -284,8 +285,8 @@ def fit_calls(
     """Make the units of calls, and write them into the table."""
     if len(calls) < 2:
         raise Fault(
-            f"{len(calls)} call(s) found, too few for a repertoire; lower --threshold, check "
-            "the band (--min-freq-hz, --max-freq-hz), or add recordings"
+            f"{len(calls)} call(s) found, too few for a repertoire; lower threshold, check "
+            "the band (min_freq_hz, max_freq_hz), or add recordings"
         )
     repertoire, remark = make_repertoire(settings, len(calls), n_jobs)
     if remark:
@@ -344,22 +345,22 @@ def build_repertoire(
     settings, watch = dict(settings or {}), Watch()
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     slower = settings.get("time_expansion")
-    with results_folder(out, force) as folder:
-        work = folder.parent
-        done = detect_calls(recordings, segmenter, channel, n_jobs, watch, work, slower)
-        calls, files = done.calls, done.files
-        repertoire, X = fit_calls(calls, settings, n_jobs, n_seeds, watch)
-        repertoire.channel_ = channel.lower()  # "all" as well, if calls are in one of them only
-        repertoire.save(folder / "repertoire.npz")
-        print("drawing", file=sys.stderr)
-        units = unit_table(calls.table, X)
-        views = look_at(calls.table, files, calls.band_hz, watch)
-        figures = draw_figures(folder, repertoire, calls, X, units, views, watch)
-        parameters = {"segmenter": "multitaper", "channel": "0", "n_seeds": n_seeds} | settings
-        parameters |= calls.segmenter | repertoire.get_params()
-        write_repertoire(
-            folder, out, repertoire, calls, units, files, parameters, figures, views, watch
-        )
+    with held_folder(out, force) as work:
+        with new_results(out) as folder:
+            done = detect_calls(recordings, segmenter, channel, n_jobs, watch, work, slower)
+            calls, files = done.calls, done.files
+            repertoire, X = fit_calls(calls, settings, n_jobs, n_seeds, watch)
+            repertoire.channel_ = channel.lower()  # "all" as well, if calls are in one of them only
+            repertoire.save(folder / "repertoire.npz")
+            tell("drawing")
+            units = unit_table(calls.table, X)
+            views = look_at(calls.table, files, calls.band_hz, watch)
+            figures = draw_figures(folder, repertoire, calls, X, units, views, watch)
+            parameters = {"segmenter": "multitaper", "channel": "0", "n_seeds": n_seeds} | settings
+            parameters |= calls.segmenter | repertoire.get_params()
+            write_repertoire(
+                folder, out, repertoire, calls, units, files, parameters, figures, views, watch
+            )
         drop_done(work, done)
     return repertoire
 
@@ -411,21 +412,22 @@ def assign_recordings(
     except ValueError as error:
         raise Fault(f"{path}: {error}") from None
     channel = channel or repertoire.channel_
-    with results_folder(out, force) as folder:
-        done = detect_calls(
-            recordings, segmenter, channel, n_jobs, watch, folder.parent, time_expansion
-        )
-        table = done.calls.table
-        if not len(table):
-            raise Fault("no calls found in these recordings, nothing to assign; check the band")
-        with watch.step("assign"):
-            table["unit"], similarity = repertoire.assign(done.calls)
-            table["is_inlier"] = repertoire.as_inliers(table["unit"].to_numpy(), similarity)
-            table["similarity"] = similarity
-        parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
-        parameters |= {"channel": channel, "time_expansion": time_expansion}
-        write_assigned(folder, repertoire, table, done.files, parameters, watch)
-        drop_done(folder.parent, done)
+    with held_folder(out, force) as work:
+        with new_results(out) as folder:
+            done = detect_calls(
+                recordings, segmenter, channel, n_jobs, watch, work, time_expansion
+            )
+            table = done.calls.table
+            if not len(table):
+                raise Fault("no calls found in these recordings, nothing to assign; check the band")
+            with watch.step("assign"):
+                table["unit"], similarity = repertoire.assign(done.calls)
+                table["is_inlier"] = repertoire.as_inliers(table["unit"].to_numpy(), similarity)
+                table["similarity"] = similarity
+            parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
+            parameters |= {"channel": channel, "time_expansion": time_expansion}
+            write_assigned(folder, repertoire, table, done.files, parameters, watch)
+        drop_done(work, done)
     return table
 
 # %% ../nbs/22_runs.ipynb #9cfdfa32

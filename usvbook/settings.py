@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'FILES_READ', 'READING', 'DETECTION', 'CLUSTERING', 'SETTINGS', 'NULLABLE', 'KINDS',
-           'Setting', 'read_toml', 'as_kind', 'read_settings', 'make_segmenter', 'make_repertoire']
+           'Setting', 'SettingsFileError', 'read_toml', 'as_kind', 'read_settings', 'make_segmenter', 'make_repertoire']
 
 # %% ../nbs/20_settings.ipynb #1cc8973b
 import math
@@ -88,16 +88,24 @@ NULLABLE = (
 )  # fmt: skip
 
 # %% ../nbs/20_settings.ipynb #4f68b082
+class SettingsFileError(Fault):
+    """A file of settings that cannot be used: which, why, and what to do."""
+
+
 def read_toml(
     config: Path,
 ) -> dict[str, Any]:
-    """What a TOML file holds; ValueError, one line, where it cannot be read."""
+    """What a TOML file holds; SettingsFileError, one line, where it cannot be read."""
     try:
         return tomllib.loads(read_text(config))
     except OSError as error:
-        raise Fault(f"{config}: cannot be read ({error.strerror}); check --config") from None
+        raise SettingsFileError(
+            f"{config}: cannot be read ({error.strerror}); check the path"
+        ) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Fault(f"{config}: is not TOML ({error}); write lines like tau = 0.8") from None
+        raise SettingsFileError(
+            f"{config}: is not TOML ({error}); write lines like tau = 0.8"
+        ) from None
 
 # %% ../nbs/20_settings.ipynb #c45372e4
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
@@ -118,12 +126,13 @@ def read_settings(
     given: dict[str, Any],  # from the command line
     config: Path | None = None,  # TOML file
 ) -> dict[str, Any]:
-    """Settings from file and command line, which wins; ValueError for a wrong name or kind."""
+    """Settings from file and command line, which wins; Fault for a wrong name or kind."""
     settings = {} if config is None else read_toml(config)
     allowed = {*SETTINGS, "segmenter", "channel"}
     for name in settings:
         if name not in allowed:
-            raise Fault(f"{config}: {name} is no setting here; known: {', '.join(sorted(allowed))}")
+            known = ", ".join(sorted(allowed))
+            raise SettingsFileError(f"{config}: {name} is no setting here; known: {known}")
     settings |= given
     for name, value in settings.items():
         kind = SETTINGS[name].kind if name in SETTINGS else str
@@ -133,8 +142,10 @@ def read_settings(
             else:
                 settings[name] = as_kind(value, kind)
         except (TypeError, ValueError, OverflowError):
-            where = "" if name in given or config is None else f"{config}: "
-            raise Fault(f"{where}{name} = {value!r} is not {KINDS[kind]}; correct it") from None
+            text = f"{name} = {value!r} is not {KINDS[kind]}; correct it"
+            if name in given or config is None:
+                raise Fault(text) from None
+            raise SettingsFileError(f"{config}: {text}") from None
     return settings
 
 # %% ../nbs/20_settings.ipynb #fbeca9c0

@@ -22,7 +22,7 @@ import pandas as pd
 import scipy.signal
 import soundfile as sf
 
-from .files import Fault, in_one_move
+from .files import Fault, PlaceError, in_one_move
 from .recordings import spectrogram
 
 # %% ../nbs/01a_synthesis.ipynb #68e37614
@@ -577,13 +577,13 @@ def _write_audio(path: Path, waveform: np.ndarray, samplerate_hz: int) -> None:
 
 
 def _empty_folder(folder: str | Path, force: bool) -> Path:
-    "Make the folder; `FileExistsError` if there is something in it and not `force`."
+    "Make the folder; `PlaceError` if there is something in it and not `force`."
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder}: is a file; give a folder")
+        raise PlaceError(f"{folder}: is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     if not force and any(folder.iterdir()):
-        raise FileExistsError(f"{folder}: is not empty; give another folder, or force=True")
+        raise PlaceError(f"{folder}: is not empty; give another folder, or pass force=True")
     return folder
 
 # %% ../nbs/01a_synthesis.ipynb #464157ff
@@ -604,7 +604,7 @@ def make_study(
 ) -> pd.DataFrame:  # what truth.csv holds: audio_path, onset_s, ..., strain, snr_db
     """Write recordings `<strain>_<animal>.flac` and their truth into a folder.
 
-    `audio_path` is relative to the folder, so the folder can be moved. Raises `FileExistsError`
+    `audio_path` is relative to the folder, so the folder can be moved. Raises `PlaceError`
     if it is not empty, unless `force` allows to overwrite files of the same names.
     """
     if audio_format not in ("flac", "wav"):

@@ -23,7 +23,7 @@ from sklearn.base import clone
 
 from .calls import channel_of
 from .figures import tsne
-from .files import Fault, in_one_move
+from .files import Fault, PlaceError, in_one_move
 from .lambda_path import expressed_among, lasso_path
 from .outliers import max_similarity, split_calls
 from .preprocessing import unit_rows
@@ -283,15 +283,15 @@ def write_config(
     path: str | Path,
     force: bool = False,  # replace a file that is there
 ) -> Path:
-    """Write the setting as a file; FileExistsError unless `force` allows to replace."""
+    """Write the setting as a file; PlaceError unless `force` allows to replace."""
     path = Path(path)
     if path.exists() and not force:
-        raise FileExistsError(f"{path}: exists; allow to replace it, or choose another name")
+        raise PlaceError(f"{path}: exists; allow to replace it, or choose another name")
     try:
         with in_one_move(path) as beside:
             beside.write_text(as_config(trials, choice), encoding="utf-8")
     except OSError as error:
-        raise OSError(
+        raise PlaceError(
             f"{path}: cannot be written ({error.strerror}); choose another place"
         ) from None
     return path

@@ -17,7 +17,7 @@ from typing import Any
 import joblib
 from joblib.parallel import get_active_backend
 
-from .files import in_one_line
+from .files import PlaceError, in_one_line
 
 # %% ../nbs/00b_workers.ipynb #398b0e30
 def on_cluster() -> bool:
@@ -46,7 +46,7 @@ def shared_out(
 ) -> list[Any]:  # results in the order of the parts
     """`function(*shared, part)` of each part: on the workers of the cluster, else on threads.
 
-    OSError if the cluster loses the arrays three times, and not one part was done in between.
+    PlaceError if the cluster loses the arrays three times, and not one part was done in between.
     """
     where: dict[str, Any] = {"backend": "threading"}
     lost: tuple[type[Exception], ...] = ()
@@ -64,7 +64,7 @@ def shared_out(
         except lost as error:
             losses += 1
             if losses == 3:
-                raise OSError(f"the cluster: {ENDED} ({error}); {ADVICE}") from None
+                raise PlaceError(f"the cluster: {ENDED} ({error}); {ADVICE}") from None
     return done
 
 # %% ../nbs/00b_workers.ipynb #74afd4d2
@@ -104,27 +104,27 @@ def check_workers(
     client: Any,  # distributed.Client
     wait_s: float = 10.0,  # for the first worker
 ) -> None:
-    """OSError, one line, if there is no worker, or one that is not like this program."""
+    """PlaceError if there is no worker, or one that is not like this program."""
     from distributed import TimeoutError
 
     address = client.scheduler.address
     try:
         client.wait_for_workers(1, timeout=wait_s)
     except TimeoutError:
-        raise OSError(
+        raise PlaceError(
             f"{address}: the scheduler has no worker; start some: dask worker {address}"
         ) from None
     try:
         found = client.run(identity)
     except Exception as error:  # whatever a worker says that cannot import this package
-        raise OSError(
+        raise PlaceError(
             f"{address}: a worker cannot do this work ({in_one_line(error)}); "
             "install usvbook[cluster] where it runs"
         ) from None
     ours = identity()
     for worker, theirs in found.items():
         if text := difference(ours, theirs):
-            raise OSError(f"{worker}: {text}")
+            raise PlaceError(f"{worker}: {text}")
 
 # %% ../nbs/00b_workers.ipynb #3f940807
 @contextmanager
@@ -141,7 +141,7 @@ def welcoming(
         def setup(self, worker: Any) -> None:
             if text := difference(self.ours, identity()):
                 worker.loop.add_callback(worker.close)
-                raise OSError(text)  # stands in the worker's log
+                raise PlaceError(text)  # stands in the worker's log
             keep_freed_memory()
 
     name = f"usvbook-{client.id}"
@@ -159,21 +159,21 @@ def cluster(
 ) -> Iterator[None]:
     """Hand the work of joblib to a Dask cluster.
 
-    OSError, one line, if nothing answers there, if the workers do not fit, or if one part of the
+    PlaceError if nothing answers there, if the workers do not fit, or if one part of the
     work has ended several workers.
     """
     try:
         from distributed import Client, KilledWorker
     except ImportError:
-        raise OSError("a scheduler needs Dask: pip install 'usvbook[cluster]'") from None
+        raise PlaceError("a scheduler needs Dask: pip install 'usvbook[cluster]'") from None
     try:
         client = Client(address, timeout=10)
     except (OSError, TimeoutError):
-        raise OSError(f"{address}: no scheduler answers; start one: dask scheduler") from None
+        raise PlaceError(f"{address}: no scheduler answers; start one: dask scheduler") from None
     with client:
         check_workers(client)
         try:
             with welcoming(client), joblib.parallel_config(backend="dask"):
                 yield
         except KilledWorker as error:
-            raise OSError(f"{address}: {ENDED} ({error.task}); {ADVICE}") from None
+            raise PlaceError(f"{address}: {ENDED} ({error.task}); {ADVICE}") from None
