@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import zipfile
-from contextlib import contextmanager
+from ast import literal_eval
+from contextlib import contextmanager, suppress
 from unittest import mock
 
 import numpy as np
@@ -21,6 +22,7 @@ import pytest
 import soundfile
 from conftest import RATE, run_command, usvbook
 
+from usvbook.deep_clustering import hum
 from usvbook.preprocessing import CallImages
 from usvbook.recordings import Recording
 from usvbook.results_folder import results_folder, work_area
@@ -165,6 +167,22 @@ def test_stopped_while_results_are_moved(place, undisturbed, no_figures):
         assert ended == code and ("goes on" if code == 130 else "calls.csv: cannot be") in said
         assert results(place / "out") == before
     assert completed(place, "--force") == [] and results(place / "out") == undisturbed
+
+
+@pytest.mark.parametrize("command", ["build", "assign"])
+def test_nothing_is_dropped_before_results_have_moved(place, no_figures, command):
+    """What is kept of an earlier run is still there where the new results could not be moved."""
+    usvbook("build", "in", "-o", "first", *OPTIONS)
+    words = {"build": ["build", "in"], "assign": ["assign", "first/repertoire.npz", "in"]}[command]
+    usvbook(*words, "-o", "out", *(OPTIONS if command == "build" else ()))
+    kept = sorted((place / "out" / "work").glob("*.npz"))
+    words[-1] = "in/0.wav"  # needs one recording of four
+    denied = PermissionError(13, "Permission denied", "out/work/new/calls.csv", None, "calls.csv")
+    with stopped_at_calls(denied):
+        code, said = run_command(*words, "-o", "out", "--force")
+    assert code == 1 and sorted((place / "out" / "work").glob("*.npz")) == kept, said
+    usvbook(*words, "-o", "out", "--force")
+    assert len(list((place / "out" / "work").glob("*.npz"))) == 1
 
 
 def test_killed_while_results_are_moved(place, undisturbed, no_figures):
@@ -444,6 +462,99 @@ def test_detect_goes_on_where_it_was(place):
     usvbook("detect", "in", "-o", "again.csv")
     assert (place / "calls.csv").read_bytes() == (place / "again.csv").read_bytes()
     assert sorted(p.name for p in place.iterdir()) == ["again.csv", "calls.csv", "in"]
+
+
+# ------------------------------------------------------------------------------------------ deaf
+
+ALL_COMMANDS = """
+import sys
+import usvbook.runs
+from usvbook.cli import app, take_streams
+
+take_streams()
+usvbook.runs.draw_figures = lambda *given: {}
+ended = {}
+for words in open("commands.txt"):
+    words = words.split()
+    try:
+        app(words)
+    except SystemExit as end:
+        ended[words[0]] = end.code
+open("ended.txt", "w").write(repr(ended))
+"""
+COMMANDS = f"""\
+detect in/0.wav in/broken.wav -o calls.csv
+build in -o out {" ".join(map(str, OPTIONS))}
+assign out/repertoire.npz in/1.wav -o new
+train hums -o net.safetensors --steps 2 --hidden 4 --n-dims 3
+evaluate hums --model net.safetensors --mixtures 1 -o scores.csv
+separate hums/a/0.wav -n 2 -o apart --model net.safetensors
+"""
+DEAF = {
+    "errors closed": "{} 2>&-",
+    "all closed": "{} <&- >&- 2>&-",
+    "a reader that has gone": "{} 2>&1 | true",
+    "a full disk": "{} >/dev/full 2>/dev/full",
+}
+
+
+@pytest.fixture(scope="module")
+def busy(original, tmp_path_factory):
+    """A folder in which every command has something to do and something to say."""
+    folder = tmp_path_factory.mktemp("busy")
+    shutil.copytree(original, folder / "in")
+    (folder / "in" / "broken.wav").write_text("no audio")
+    for k, name in enumerate("ab"):
+        (folder / "hums" / name).mkdir(parents=True)
+        soundfile.write(folder / "hums" / name / "0.wav", hum(2, 8_000, k, 100 + 40 * k), 8_000)
+    (folder / "commands.txt").write_text(COMMANDS)
+    return folder
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the shell and its devices")
+def test_every_command_where_nobody_listens(busy):
+    """A pipe whose reader has gone before the first word: each command ends well, and is whole."""
+    program = f"(sleep 0.3; {sys.executable} -c '{ALL_COMMANDS}') 2>&1 | true"
+    subprocess.run(["sh", "-c", program], cwd=busy, check=True)
+    ended = literal_eval((busy / "ended.txt").read_text())
+    assert ended == dict.fromkeys([line.split()[0] for line in COMMANDS.splitlines()], 0)
+    for name in ("calls.csv", "out/run.json", "new/run.json", "net.safetensors", "scores.csv"):
+        assert (busy / name).exists(), name
+    notes = json.loads((busy / "out" / "run.json").read_text())["notes"]
+    assert any("broken.wav" in note for note in notes)  # what nobody heard is kept
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the shell and its devices")
+@pytest.mark.parametrize("how", DEAF)
+def test_table_where_nobody_listens(busy, tmp_path, how):
+    program = f"{sys.executable} -c 'from usvbook.cli import main; main()' detect"
+    program += f" {busy / 'in'} -o {tmp_path / 'calls.csv'}"
+    line = DEAF[how].format("{ " + program + "; echo $? >ended; }")
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+    assert (tmp_path / "ended").read_text() == "0\n" and (tmp_path / "calls.csv").exists(), done
+    assert done.stderr == b""
+    assert sorted(os.listdir(tmp_path)) == [".calls.csv.work", "calls.csv", "ended"]
+
+
+def test_no_bar_without_a_terminal(busy, tmp_path):
+    """Words and no bar in a file; on a terminal the bar is there, and hides no word."""
+    program = [sys.executable, "-c", "from usvbook.cli import main; main()", "detect"]
+    program += [str(busy / "in"), "-o"]
+    done = subprocess.run(
+        [*program, tmp_path / "a.csv"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "detecting" not in done.stderr and "note: " in done.stderr
+    termios = pytest.importorskip("termios", reason="terminals of this kind are of Unix")
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    process = subprocess.Popen([*program, tmp_path / "b.csv"], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # the terminal ends with its last user
+        while more := os.read(ours, 4096):
+            said += more
+    assert process.wait() == 0 and b"detecting" in said and b"note: " in said
+    os.close(ours)
 
 
 # ---------------------------------------------------------------------------------- the same bytes
