@@ -50,7 +50,8 @@ def test_build_writes_what_it_lists(built, study):
     assert {"figures/mosaic.png", "figures/calls.png", "figures/unit_03.png"} <= set(files)
     assert run["parameters"]["n_clusters"] == 4 and run["random_state"] == 0
     assert {"usvbook", "numpy", "python"} <= set(run["versions"])
-    assert set(run["seconds"]) == {"detect", "pictures", "fit", "stability", "figures"}
+    steps = {"detect", "pictures", "fit", "stability", "excerpts", "figures"}
+    assert set(run["seconds"]) == steps
     assert sum(run["seconds"].values()) > 0.1
     for given in run["inputs"]:
         data = Path(given["audio_path"]).read_bytes()
