@@ -414,9 +414,7 @@ def assign_recordings(
     channel = channel or repertoire.channel_
     with held_folder(out, force) as work:
         with new_results(out) as folder:
-            done = detect_calls(
-                recordings, segmenter, channel, n_jobs, watch, work, time_expansion
-            )
+            done = detect_calls(recordings, segmenter, channel, n_jobs, watch, work, time_expansion)
             table = done.calls.table
             if not len(table):
                 raise Fault("no calls found in these recordings, nothing to assign; check the band")
