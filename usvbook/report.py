@@ -168,11 +168,13 @@ def explain_assigned(
     ]
     text += f" Median similarity to the own unit: {number(medians[1], 2)} now,"
     text += f" {number(medians[0], 2)} when the units were made."
-    if share < 0.5:
-        text += " Most new calls are unlike their units: other animals, another set-up, or noise."
+    quartile = float(np.quantile(old_similarity, 0.25)) if len(old_similarity) else 0.0
+    unlike = share < 0.5 or medians[1] < quartile
+    if unlike:
+        text += " Most new calls are less like their units than the old ones: other animals, another set-up, or noise."
         text += " Look at their cut-outs before you count units; a repertoire of old and new"
         text += " recordings together may suit them better."
-    return [(share < 0.5, text)]
+    return [(unlike, text)]
 
 # %% ../nbs/09b_report.ipynb #0a7dbf67
 REPORT_STYLE = """
@@ -328,7 +330,7 @@ def unit_cards(
     """What the calls of each unit look like and sound like."""
     cards = []
     for row in units.to_dict("records"):
-        unit, said = int(row["unit"]), f"{number(row['n_calls'])} calls"
+        unit, said = int(row["unit"]), f"{number(row['n_calls'])} call{'s' * (row['n_calls'] != 1)}"
         if not assigned and "n_inliers" in row:
             said += f", {number(row['n_inliers'])} of them inliers"
         if f"unit_{unit:02d}" in sheets:
@@ -382,6 +384,7 @@ def median_cell(
 def units_section(
     units: pd.DataFrame,  # one row a unit: unit, n_calls, share, medians, more
     min_size: int,  # units with fewer calls are marked
+    assigned: bool = False,  # whether the calls are new ones
 ) -> str:
     """The table of units; columns that are not there are left out."""
     columns = [column for column in UNIT_COLUMNS if f"median_{column[0]}" in units]
@@ -400,7 +403,14 @@ def units_section(
             cells += [number(row["nearest_unit"]), number(row["nearest_distance"], 2)]
         rows.append(cells)
     head = ["unit", "calls", "share (%)"]
-    head += [t for n, t in (("n_inliers", "inliers"), ("n_recordings", "recordings")) if n in units]
+    head += [
+        t
+        for n, t in (
+            ("n_inliers", "like it" if assigned else "inliers"),
+            ("n_recordings", "recordings"),
+        )
+        if n in units
+    ]
     head += [title for _, title, _, _ in columns] + ["nearest unit", "its distance"] * nearest
     caption = f"Units; medians of their calls, quartiles below. * fewer than {min_size} calls."
     return html_table(head, rows, caption)
@@ -625,7 +635,7 @@ def unit_parts(
         return []
     mosaic = mosaic_section(units, means, cut, assigned) if means else ""
     cards = unit_cards(units, means, views, assigned, sheets) if means else ""
-    return [("Units", mosaic), ("Unit by unit", units_section(units, min_size) + cards)]
+    return [("Units", mosaic), ("Unit by unit", units_section(units, min_size, assigned) + cards)]
 
 
 def recording_parts(
