@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SHORT', 'PRICED', 'PLAIN', 'RIVALS', 'LEAST_LAM', 'MOST_ON_PATH', 'MOST_IN_GRAM', 'Choice', 'Graph', 'Trials',
            'most_units', 'first_choice', 'unfitted', 'as_used', 'inliers', 'inlier_graph', 'build_graph', 'graph',
-           'follow_path', 'fit', 'stability', 'layout', 'remember', 'name_of', 'as_call', 'toml_value', 'as_config',
-           'write_config']
+           'follow_path', 'fit', 'stability', 'stability_of_halves', 'layout', 'remember', 'name_of', 'as_call',
+           'toml_value', 'as_config', 'write_config']
 
 # %% ../nbs/10a_trials.ipynb #6a8e9dc6
 import json
@@ -25,6 +25,7 @@ from .calls import channel_of
 from .figures import tsne
 from .files import Fault, PlaceError, in_one_move
 from .lambda_path import expressed_among, lasso_path
+from .metrics import half_stability
 from .outliers import max_similarity, split_calls
 from .preprocessing import unit_rows
 from .repertoire import METHODS, Repertoire
@@ -213,6 +214,26 @@ def stability(trials: Trials, choice: Choice) -> float:
     """Mean adjusted Rand index of fits that differ in their seed."""
     choice = as_used(trials, choice)
     return trials.once(("stable", choice), lambda: unfitted(trials, choice).stability(trials.X))
+
+
+def stability_of_halves(
+    trials: Trials,
+    choice: Choice,
+) -> float | None:  # None: half of the calls cannot make so many units
+    """Mean adjusted Rand index of fits to two halves of the calls (`usvbook.metrics`)."""
+    choice = as_used(trials, choice)
+
+    def labels(X: np.ndarray, seed: int) -> np.ndarray:
+        with warnings.catch_warnings(action="ignore"):
+            return unfitted(trials, choice).set_params(random_state=seed).fit(X).labels_
+
+    def agreed() -> tuple[float | None]:
+        try:
+            return (half_stability(trials.X, labels),)
+        except Fault:
+            return (None,)
+
+    return trials.once(("halves", choice), agreed)[0]
 
 
 def layout(
