@@ -51,6 +51,9 @@ def test_every_slider_by_keyboard(browser, tuner_page):
     wait(browser, lambda b: picture(b, "Mean pictures"))
     settle(browser)
     handles = browser.find_elements(By.CSS_SELECTOR, ".usvbook .noUi-handle")
+    hit = "(e => {const r = e.getBoundingClientRect(); return e.contains(document.elementFromPoint("
+    hit += "r.x + r.width / 2, r.y + r.height / 2))})(document.querySelector('.usvbook h2'))"
+    assert ask(browser, hit), "what is there is also seen"
     assert len(handles) == 3 and readouts(browser) == ["0.80", "0.30", "4"]
     for handle, described, keys in zip(
         handles,
