@@ -7,27 +7,32 @@ __all__ = ['Method', 'MOST_SOURCES', 'Progress', 'LOUDEST', 'MAX_BINS', 'masked_
            'SeparationWarning', 'k_means', 'Clusters', 'loudest_first', 'spectral_axes', 'find_clusters',
            'oracle_order', 'segment_masks', 'SourceCount', 'count_sources', 'SeparationError', 'Settings',
            'without_progress', 'Embedder', 'Block', 'array_blocks', 'embedded_blocks', 'Survey', 'survey', 'Match',
-           'matching_order', 'Piece', 'joined_pieces', 'one_thread', 'on_one_thread', 'check_mixture', 'check_overlap',
-           'grouped', 'separate_pieces', 'Separation', 'separate', 'plot_separation', 'write_pieces', 'forget_time',
-           'separate_file']
+           'matching_order', 'Piece', 'fade', 'joined_pieces', 'one_thread', 'on_one_thread', 'check_mixture',
+           'check_overlap', 'grouped', 'separate_pieces', 'Separation', 'separate', 'plot_separation', 'write_pieces',
+           'forget_time', 'separate_file']
 
 # %% ../nbs/12_separation.ipynb #d4097db2
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot, pad
 
 from .deep_clustering import FrontEnd, istft, levels_db, partition, plot_bins, stft
 from .files import Fault
 from .recordings import Recording
+
+# %% ../nbs/12_separation.ipynb #71285caf
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # %% ../nbs/12_separation.ipynb #ba1f6208
 def masked_signals(
@@ -258,14 +263,14 @@ def count_sources(
     steady = float((scores[1:].argmax(1) == best).mean())
     return SourceCount(best + 1, steady * float(scores[0, best]), scores[0])
 
-# %% ../nbs/12_separation.ipynb #d491de7b
+# %% ../nbs/12_separation.ipynb #fefe20fd
 class SeparationError(Fault):
     "A mixture or a setting that cannot be used: one line with the fault and the remedy."
 
 
 MOST_SOURCES = 50  # each of them takes memory
 
-
+# %% ../nbs/12_separation.ipynb #d491de7b
 @dataclass(frozen=True)
 class Settings:
     "How a mixture is taken apart; `SeparationError` for settings that cannot be."
@@ -437,12 +442,15 @@ class Piece(NamedTuple):
     lead: float | None  # with which it continues the piece before, see Match; None: the first
 
 # %% ../nbs/12_separation.ipynb #8fbdb06f
-def _fade(tail: Any, head: Any, axis: int) -> Any:
-    "From `tail` to `head` along an axis, linearly."
-    n = head.shape[axis]
-    ramp = (np.arange(n, dtype=np.float32) + 0.5) / n
-    ramp = ramp.reshape([-1 if i == axis else 1 for i in range(head.ndim)])
-    ramp = torch.from_numpy(ramp) if isinstance(head, Tensor) else ramp
+def fade(
+    tail: Tensor,  # where it begins
+    head: Tensor,  # where it ends, as long
+    dim: int,  # along which
+) -> Tensor:
+    "From `tail` to `head`, linearly."
+    n = head.shape[dim]
+    ramp = torch.from_numpy((np.arange(n, dtype=np.float32) + 0.5) / n)
+    ramp = ramp.reshape([-1 if i == dim else 1 for i in range(head.ndim)])
     return tail * (1 - ramp) + head * ramp
 
 
@@ -456,7 +464,7 @@ def joined_pieces(
     "Masks and signals of each block, faded into those of the block before."
     n_frames = settings.overlap_frames
     overlap = n_frames * front.hop_samples
-    tail: tuple[np.ndarray, Tensor] | None = None
+    tail: tuple[Tensor, Tensor] | None = None
     lead = None
     for first, x, z, V in blocks:
         masks = clusters.masks(V, settings.softness)
@@ -464,16 +472,16 @@ def joined_pieces(
             power = z[:n_frames, front.band].abs().square()
             order, lead = matching_order(tail[1], masks[:, :n_frames], power)
             masks = masks[order]
-        signals = masked_signals(z, masks, front, len(x))
+        signals = torch.from_numpy(masked_signals(z, masks, front, len(x)))
         if tail is not None:
-            signals[:, :overlap] = _fade(tail[0], signals[:, :overlap], 1)
-            masks[:, :n_frames] = _fade(tail[1], masks[:, :n_frames], 1)
+            signals[:, :overlap] = fade(tail[0], signals[:, :overlap], 1)
+            masks[:, :n_frames] = fade(tail[1], masks[:, :n_frames], 1)
         last = first + len(x) == n_samples
         stop = len(x) if last else len(x) - overlap
         stop_frame = masks.shape[1] if last else stop // front.hop_samples
         tail = signals[:, stop:], masks[:, stop_frame : stop_frame + n_frames]
         first_frame = first // front.hop_samples
-        yield Piece(first, signals[:, :stop], first_frame, masks[:, :stop_frame], lead)
+        yield Piece(first, signals[:, :stop].numpy(), first_frame, masks[:, :stop_frame], lead)
 
 # %% ../nbs/12_separation.ipynb #71e773b4
 @contextmanager
@@ -498,7 +506,7 @@ def on_one_thread(pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 # %% ../nbs/12_separation.ipynb #18e3e78d
 def check_mixture(
-    sound: Any,  # samples or Recording
+    sound: ArrayLike | Recording,  # samples, or a file
     front: FrontEnd,  # of the model
     samplerate_hz: float | None,  # of the samples; None: that of the model
 ) -> np.ndarray | Recording:
@@ -619,9 +627,9 @@ def separate(
 # %% ../nbs/12_separation.ipynb #244fc2b3
 def plot_separation(
     separation: Separation,  # what to draw
-    axes: Any = None,  # two axes or more to draw on; None: new ones
+    axes: "Sequence[Axes] | None" = None,  # two axes or more to draw on; None: new ones
     sources: np.ndarray | None = None,  # (n_sources, n_samples) the truth, for the middle picture
-) -> Any:  # the axes
+) -> "Sequence[Axes]":
     "Mixture, ideal masks where the truth is known, and masks; each bin has the shade of its owner."
     import matplotlib.pyplot as plt
 
