@@ -311,7 +311,7 @@ def mosaic_gap(
     """Pixels between the rows and between the columns of pictures that carry words above them."""
     return round(0.34 * shape[0]), round(0.10 * shape[1])
 
-
+# %% ../nbs/09_figures.ipynb #9f6a0c62
 def label_tiles(
     ax: Axes,  # with an image made by `tile` with `mosaic_gap`
     shape: tuple[int, int],  # (n_freqs, n_frames)
@@ -336,7 +336,7 @@ def label_tiles(
     ax.set_ylim(rows * (height + gap[0]) - gap[0] + 1, -gap[0])
     ax.set_axis_off()
 
-
+# %% ../nbs/09_figures.ipynb #a7fcd22b
 def mosaic_scale(
     sizes: Sequence[str],  # words on the sizes, such as "6 of 19"
     bandwidth_hz: np.ndarray | None,  # (K,) of the calls, where pictures are as high as their band

@@ -304,7 +304,7 @@ def recording_keys(
     several = both and bool(recordings["audio_path"].duplicated().any())
     return ["audio_path", "channel"] if several else ["audio_path"]
 
-
+# %% ../nbs/07_metrics.ipynb #c2e7fb1c
 def recording_table(
     calls: pd.DataFrame,  # one row a call: audio_path; channel, unit, is_inlier, measures if known
     recordings: pd.DataFrame | None = None,  # audio_path, duration_s, more; None: those with calls

@@ -348,7 +348,7 @@ $body
 </html>
 """)
 
-
+# %% ../nbs/09a_page.ipynb #3377bf07
 def write_page(
     path: str | Path,  # where to write
     title: str,

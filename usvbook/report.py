@@ -233,7 +233,7 @@ def head_section(
     said += 'in the <a href="#recordings">table of recordings</a>.</p>' if left else ""
     return f'<ul class="cards">{items}</ul>{said}'
 
-
+# %% ../nbs/09b_report.ipynb #fefc90f8
 def left_out_columns(
     per_recording: pd.DataFrame,
 ) -> dict[str, str]:
@@ -280,7 +280,7 @@ def shown_means(
         means[unit] = at_height(image, height) if height < 1 else image
     return means
 
-
+# %% ../nbs/09b_report.ipynb #25cf7475
 def counted(
     row: Mapping[Any, Any],  # of the table of units
     assigned: bool,
@@ -290,7 +290,7 @@ def counted(
         return number(row["n_calls"])
     return f"{number(row['n_inliers'])} of {number(row['n_calls'])}"
 
-
+# %% ../nbs/09b_report.ipynb #bcb06333
 def mosaic_section(
     units: pd.DataFrame,  # one row a unit: unit, n_calls, n_inliers, median_bandwidth_hz
     means: Mapping[int, np.ndarray],  # unit -> (n_freqs, n_frames)
@@ -365,7 +365,7 @@ UNIT_COLUMNS: tuple[tuple[str, str, int, float], ...] = (  # measure, title, dig
     ("similarity", "similarity to the mean", 2, 1.0),
 )
 
-
+# %% ../nbs/09b_report.ipynb #be7d3f8b
 def median_cell(
     row: Mapping[Any, Any],  # of the table of units
     measure: str,
@@ -380,7 +380,7 @@ def median_cell(
         text += f"<small>{low} to {high}</small>"
     return text, value
 
-
+# %% ../nbs/09b_report.ipynb #0c2ac4e6
 def units_section(
     units: pd.DataFrame,  # one row a unit: unit, n_calls, share, medians, more
     min_size: int,  # units with fewer calls are marked
