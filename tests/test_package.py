@@ -139,6 +139,40 @@ def test_links_lead_somewhere(path):
                 assert (path.parent / target).exists(), f"{ident(path)}: link to {target}"
 
 
+def test_the_first_page_names_every_room():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [p.name for p in NUMBERED if f"](nbs/{p.name})" not in text]
+    assert not missing, f"nbs/index.ipynb has no row for {missing}"
+
+
+def public_functions(module: str) -> list[tuple[str, ast.FunctionDef]]:
+    """Functions of a module and methods of its classes, but for private ones."""
+    tree = ast.parse((ROOT / "usvbook" / f"{module}.py").read_text(encoding="utf-8"))
+    classes = [n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
+    found = [(n.name, n) for n in tree.body if isinstance(n, ast.FunctionDef)]
+    for one in classes:
+        found += [(f"{one.name}.{n.name}", n) for n in one.body if isinstance(n, ast.FunctionDef)]
+    return [(name, node) for name, node in found if not node.name.startswith("_")]
+
+
+@pytest.mark.parametrize("module", sorted(ROOMS))
+def test_docstrings_say_what_is_raised(module):
+    """Who calls a function must not have to read it to know what it refuses."""
+    silent = []
+    for name, node in public_functions(module):
+        raised = {
+            ast.unparse(one.exc).split("(")[0]
+            for one in ast.walk(node)
+            if isinstance(one, ast.Raise) and one.exc is not None
+        } - {"typer.Exit", "KeyboardInterrupt", "HTTPError", "AssertionError"}
+        words = ast.get_docstring(node) or ""
+        if raised and not re.search(
+            "|".join(["[Rr]aise", "[Rr]efuse", *map(re.escape, raised)]), words
+        ):
+            silent.append((name, raised))
+    assert not silent or module == "cli", silent
+
+
 # ------------------------------------------------------------------------------------ layers
 
 

@@ -183,9 +183,10 @@ def test_sliders_without_a_kernel(browser, site, address):
     assert moved["tuning.html"] == ["τ", "λ", "K"] and "sliders.html" in moved
 
 
-@pytest.fixture
-def lab(tmp_path):
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
     """JupyterLab on a copy of two rooms; gives the address of a notebook there."""
+    tmp_path = tmp_path_factory.mktemp("lab")
     for name in ("04_outliers", "05_ssc"):
         notebook = json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf-8"))
         assert "nbdev_export" in "".join(notebook["cells"].pop()["source"])  # not from a copy

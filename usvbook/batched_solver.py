@@ -22,7 +22,10 @@ from .sparse_solver import _polish
 def check_device(
     name: str,  # "cuda", "cuda:1", "cpu": as in torch
 ) -> torch.device:
-    "The device of this name, after a look whether it can hold a number in double precision."
+    """The device of this name, after a look whether it can hold a number in double precision.
+
+    Raises `Fault` if there is none.
+    """
     try:
         device = torch.device(name)
         if device.type == "meta" or torch.ones(1, dtype=torch.float64, device=device).item() != 1:

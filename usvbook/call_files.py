@@ -134,7 +134,10 @@ class StoredPatches(Sequence):
 def read_calls(
     path: Path,  # what write_calls or a CallWriter wrote
 ) -> Calls:  # with StoredPatches
-    """The calls in a file; `CallFileError`, one line, where it is damaged or something else."""
+    """The calls in a file; `CallFileError`, one line, where it is damaged or something else.
+
+    Raises `CallFileError`.
+    """
     with _opened(path) as archive:
         head = json.loads(str(read_entry(archive, "head")))
         if (head["format"], head["version"]) != (FORMAT, VERSION):

@@ -106,7 +106,10 @@ class Calls:
 
     @classmethod
     def concat(cls, parts: Sequence["Calls"]) -> "Calls":
-        """Calls of several recordings as one; `call_id` is numbered anew."""
+        """Calls of several recordings as one; `call_id` is numbered anew.
+
+        Raises `Fault` for an empty list, and for calls found with different settings.
+        """
         if not parts:
             raise Fault("no calls to join: the list is empty")
         if any(p.band_hz != parts[0].band_hz or p.segmenter != parts[0].segmenter for p in parts):

@@ -229,7 +229,10 @@ def active_bins(
     peaks: Tensor | None = None,  # (..., n_sources) maximum magnitudes; None: of these frames
     background: Tensor | None = None,  # (..., frames, bins) complex, added to the sources
 ) -> Tensor:  # (..., frames, bins) bool
-    "Bins in which something happens; nothing is active in a silent source."
+    """Bins in which something happens; nothing is active in a silent source.
+
+    Raises `Fault` for another rule.
+    """
     magnitude = sources.abs()
     if peaks is None:
         peaks = magnitude.amax((-2, -1))
@@ -342,7 +345,10 @@ def dc_loss(
     weighting: Weighting = "classic",  # see above
     reduction: Literal["sum", "mean"] = "sum",  # over pairs of bins
 ) -> Tensor:  # (...) one value for each segment
-    "Deviation of V Vᵀ from Y Yᵀ in the low-rank form (eq. 3); 0 where no bin belongs to a source."
+    """Deviation of V Vᵀ from Y Yᵀ in the low-rank form (eq. 3); 0 where no bin belongs to a source.
+
+    Raises `Fault` for another weighting.
+    """
     check_bins(V, labels)
     if weighting == "whitened":
         loss = whitened_loss(V, labels)

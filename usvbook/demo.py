@@ -21,7 +21,10 @@ def run_demo(
     force: bool = False,
     random_state: int = 0,
 ) -> dict[str, float]:  # how found calls and units agree with the truth
-    """Write a synthetic study, build its repertoire, and hold it against the truth."""
+    """Write a synthetic study, build its repertoire, and hold it against the truth.
+
+    Raises `PlaceError` if something lies in the folder.
+    """
     import pandas as pd
 
     from usvbook.metrics import agreement

@@ -216,7 +216,7 @@ def evaluate(
     """Score ways of separating on mixtures: one row for each way, mixture and source.
 
     Columns method, mixture (its number), group, name (of the source), n_estimates, and those of
-    `score_sources`.
+    `score_sources`. Raises `Fault` if there are no mixtures.
     """
     tables = []
     for known in mixtures:

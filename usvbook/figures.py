@@ -127,6 +127,7 @@ def plot_calls(
 
     Rows of other recordings (`audio_path`) and other channels are left out. Boxes of outliers (column
     `is_inlier`) are dashed. Only the stretch is read. Paper, Fig. 1.
+    Raises `Fault` for a stretch too short to draw.
     """
     rate = recording.samplerate_hz
     stop_s = recording.duration_s if stop_s is None else min(stop_s, recording.duration_s)
@@ -365,7 +366,10 @@ def plot_examples(
     columns: int = 9,  # pictures in a row
     ax: Axes | None = None,
 ) -> Axes:
-    """Mean and spread of one unit, its most typical and its least typical calls."""
+    """Mean and spread of one unit, its most typical and its least typical calls.
+
+    Raises `Fault` for a unit without calls.
+    """
     members = np.asarray(X)[np.asarray(labels) == unit]
     if not len(members):
         raise Fault(f"unit {unit} has no calls; units with calls: {np.unique(labels)}")
@@ -566,7 +570,10 @@ def plot_embedding(
     labels: np.ndarray,  # (n,) unit of each call; -1: none
     ax: Axes | None = None,
 ) -> Axes:
-    """Calls as points in the colour of their unit; the number above each unit's median call."""
+    """Calls as points in the colour of their unit; the number above each unit's median call.
+
+    Raises `Fault` for coordinates of another shape.
+    """
     xy, labels = np.asarray(xy, dtype=float), np.asarray(labels)
     if xy.shape != (len(labels), 2):
         raise Fault(f"xy has shape {xy.shape}; it must be ({len(labels)}, 2), as the labels")
@@ -597,7 +604,10 @@ def plot_embeddings(
     labels: Mapping[str, np.ndarray],  # name of each method -> its units (n,)
     random_state: int = 0,  # seed of every layout
 ) -> np.ndarray:
-    """The layouts of several methods side by side, an array of axes. Paper, Fig. 4."""
+    """The layouts of several methods side by side, an array of axes. Paper, Fig. 4.
+
+    Raises `Fault` where names differ.
+    """
     if set(embeddings) != set(labels):
         raise Fault(f"embeddings of {sorted(embeddings)}, but labels of {sorted(labels)}")
     size = (4.2 * len(embeddings), 4.5)
@@ -613,7 +623,10 @@ def usage_table(
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
     n_units: int | None = None,  # K; None: the largest label plus one
 ) -> pd.DataFrame:
-    """Number of calls of each unit (columns) in each recording (rows, in order of appearance)."""
+    """Number of calls of each unit (columns) in each recording (rows, in order of appearance).
+
+    Raises `Fault` for other lengths.
+    """
     labels = np.asarray(labels)
     if len(labels) != len(recordings):
         raise Fault(f"{len(labels)} labels but {len(recordings)} recordings; give one a call")
@@ -685,7 +698,7 @@ def plot_affinity(
     ax: Axes | None = None,
     pixels: int = 400,  # larger matrices are averaged down to this
 ) -> Axes:
-    """`usvbook.ssc.plot_affinity` with the numbers of the units that are wide enough for one."""
+    """`usvbook.ssc.plot_affinity`, with numbers of wide units. Raises `Fault` for other lengths."""
     from usvbook.ssc import plot_affinity as draw_affinity
 
     labels = np.asarray(labels)

@@ -112,7 +112,10 @@ def purity(
 def label_stability(
     labelings: Sequence[np.ndarray],  # two or more labelings of the same calls
 ) -> float:
-    """The mean adjusted Rand index over all pairs of labelings: 1 if all name the same units."""
+    """The mean adjusted Rand index over all pairs of labelings: 1 if all name the same units.
+
+    Raises `Fault` for fewer than two labelings.
+    """
     if len(labelings) < 2:
         raise Fault(f"stability needs at least two labelings, got {len(labelings)}")
     return float(np.mean([adjusted_rand_score(a, b) for a, b in combinations(labelings, 2)]))
@@ -228,7 +231,7 @@ def unit_closeness(
 
     Columns: `unit`, `cohesion` (mean cosine of its calls to its centroid), `nearest_unit` (-1 if it
     is the only one), `nearest_distance` (cosine distance of the two centroids; 1 if it is the only
-    one).
+    one). Raises `Fault` for a unit of calls without picture only.
     """
     X, labels = np.asarray(X), np.asarray(labels, dtype=np.int64)
     units = np.unique(labels[labels >= 0])

@@ -438,7 +438,10 @@ def draw_sounds(
     n_sources: int,  # sounds in each
     rng: np.random.Generator,  # source of chance
 ) -> np.ndarray:  # (segments, n_sources) int: sounds of different owners
-    "Who is heard: first different sources (`draw_owners`), then one sound of each, by chance."
+    """Who is heard: first different sources (`draw_owners`), then one sound of each, by chance.
+
+    Raises `TrainingError` if there are too few sources.
+    """
     if n_sources > len(bank.names):
         raise TrainingError(
             f"mixtures of {n_sources} sources need as many; the bank has {len(bank.names)}"

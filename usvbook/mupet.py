@@ -577,7 +577,10 @@ def mupet_statistics(
     segmenter: MupetSegmenter,  # with which settings
     patches: Any = None,  # gets the pictures by `append`: a writer of a file; None: a new list
 ) -> tuple[pd.DataFrame, Any]:  # columns STATISTICS; what got the pictures, (n_filters, n_frames)
-    "MUPET's table of calls with its gammatone pictures, row 0 the lowest channel."
+    """MUPET's table of calls with its gammatone pictures, row 0 the lowest channel.
+
+    Raises `RecordingError` for rates too low for MUPET.
+    """
     s = segmenter
     bank = settings_bank(s)
     if recording.samplerate_hz < LOWEST_RATE_HZ:

@@ -42,7 +42,10 @@ def resize_matrix(
     n_in: int,  # pixels before
     n_out: int,  # pixels after
 ) -> np.ndarray:
-    """The matrix (n_out, n_in), float64, read-only, that resizes one axis as `imresize` does."""
+    """The matrix (n_out, n_in), float64, read-only, that resizes one axis as `imresize` does.
+
+    Raises `Fault` for sizes below 1.
+    """
     if n_in < 1 or n_out < 1:
         raise Fault(f"cannot resize {n_in} pixels to {n_out}; both must be at least 1")
     shrink = min(n_out / n_in, 1.0)
@@ -64,7 +67,10 @@ def imresize(
     a: np.ndarray,  # (..., n_rows, n_columns): one picture, or a stack of pictures
     shape: tuple[int, int],  # rows and columns afterwards
 ) -> np.ndarray:
-    """Resize the last two axes as MATLAB's `imresize(a, shape)`: bicubic, antialiased; float64."""
+    """Resize the last two axes as MATLAB's `imresize(a, shape)`: bicubic, antialiased; float64.
+
+    Raises `Fault` for arrays of fewer than two axes.
+    """
     a = np.asarray(a, dtype=np.float64)
     if a.ndim < 2:
         raise Fault(f"imresize needs at least two axes, but the array has shape {a.shape}")

@@ -58,7 +58,7 @@ def group_calls(
     normalise: str | None = "columns",  # of the spectral embedding: "columns", "rows", None
     random_state: Seed = None,
 ) -> Grouped:
-    """Group calls by one of the METHODS."""
+    """Group calls by one of the METHODS. Raises `Fault` for another method."""
     options = options or SolverOptions()
     if options.method == "kmeans":
         return Grouped(kmeans_labels(X, n_clusters, random_state))
@@ -95,7 +95,10 @@ SEGMENTERS = {"MultitaperSegmenter": MultitaperSegmenter, "MupetSegmenter": Mupe
 def make_segmenter(
     settings: dict[str, Any],  # "name" and the parameters
 ) -> MultitaperSegmenter | MupetSegmenter:
-    """A segmenter from its name and parameters; ValueError where it is not known here."""
+    """A segmenter from its name and parameters; ValueError where it is not known here.
+
+    Raises `Fault` for another name, and for settings of another segmenter.
+    """
     settings = dict(settings)
     name = settings.pop("name", "none")
     wrong = set(settings) - set(SEGMENTERS[name]().get_params()) if name in SEGMENTERS else {name}

@@ -66,7 +66,10 @@ def read_head(
     file: Mapping[str, np.ndarray],  # the arrays of a file
     known: Collection[str],  # parameters that the estimator has
 ) -> dict[str, Any]:
-    """The JSON part of a repertoire file, checked."""
+    """The JSON part of a repertoire file, checked.
+
+    Raises `RepertoireError` or `Fault` for another version, and for what is missing or unknown.
+    """
     head = json.loads(str(file["head"]))
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise KeyError("head")
@@ -98,7 +101,10 @@ def read_repertoire(
     file: Mapping[str, np.ndarray],  # the arrays of a file
     known: Collection[str],  # parameters that the estimator has
 ) -> Stored:
-    """Parameters and fitted attributes from the arrays and the JSON of a file."""
+    """Parameters and fitted attributes from the arrays and the JSON of a file.
+
+    Raises `Fault` where arrays do not fit together.
+    """
     head = read_head(file, known)
     fitted: dict[str, Any] = {name: file.get(name) for name in ARRAYS}
     n, d = len(fitted["labels_"]), head["n_features"]

@@ -148,7 +148,7 @@ def work_area(
 def one_line_for_disks(
     out: Path,  # what is being written
 ) -> Iterator[None]:
-    """Say in one line which place cannot be written, why, and what to do."""
+    """Say in one line which place cannot be written, why, and what to do. Raises `OSError`."""
     try:
         yield
     except OSError as error:

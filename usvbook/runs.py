@@ -55,7 +55,10 @@ def detect_calls(
     work: Path | None = None,  # work area that is held; None: nothing is kept
     time_expansion: float | None = None,  # how many times slower files are; None: as they say
 ) -> "Segmented":
-    """Calls of all recordings; a file that cannot be used is a remark, an error if all are."""
+    """Calls of all recordings; a file that cannot be used is a remark, an error if all are.
+
+    Raises `MemoryError` if a process was ended.
+    """
     from concurrent.futures.process import BrokenProcessPool
 
     from usvbook.recordings import as_channel, find_recordings
@@ -88,7 +91,10 @@ def detect_recordings(
     n_jobs: int | None = None,
     force: bool = False,  # replace the table that is there
 ) -> "Segmented":
-    """Find the calls of recordings and write them as a table."""
+    """Find the calls of recordings and write them as a table.
+
+    Raises `PlaceError` where the table cannot be written.
+    """
     settings = dict(settings or {})
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     slower = settings.get("time_expansion")
@@ -282,7 +288,7 @@ def fit_calls(
     n_seeds: int,  # fits with other seeds to state the stability; 0: none
     watch: Watch,
 ) -> "tuple[Repertoire, np.ndarray]":  # fitted; (n, d) vectors of the calls
-    """Make the units of calls, and write them into the table."""
+    """Make the units of calls, and write them into the table. Raises `Fault` for too few calls."""
     if len(calls) < 2:
         raise Fault(
             f"{len(calls)} call(s) found, too few for a repertoire; lower threshold, check "
@@ -402,7 +408,10 @@ def assign_recordings(
     force: bool = False,
     time_expansion: float | None = None,  # how many times slower files are; None: as they say
 ) -> "pd.DataFrame":  # calls, with unit, is_inlier, similarity
-    """Find the calls of new recordings and assign them to the units of a saved repertoire."""
+    """Find the calls of new recordings and assign them to the units of a saved repertoire.
+
+    Raises `Fault` if there are no calls, or the repertoire has no segmenter.
+    """
     from usvbook.recordings import sha256
     from usvbook.repertoire import Repertoire
 
@@ -435,7 +444,10 @@ def calls_to_tune(
     n_jobs: int | None,
     watch: Watch,
 ) -> "tuple[Calls, Repertoire]":  # the repertoire is not fitted
-    """The calls of recordings, or of a results folder, and the repertoire to start from."""
+    """The calls of recordings, or of a results folder, and the repertoire to start from.
+
+    Raises `Fault` for a folder without a usable record.
+    """
     folder = Path(places[0])
     known = len(places) == 1 and (folder / "repertoire.npz").is_file()
     if known:

@@ -182,7 +182,10 @@ def oracle_order(
     z: Tensor,  # (frames, bins) complex: mixture
     sources: Tensor,  # (n_sources, frames, bins) complex: the truth
 ) -> np.ndarray:  # (n_sources,) int: mask order[c] belongs to source c
-    "The order of masks with the least squared distance of masked mixture and sources."
+    """The order of masks with the least squared distance of masked mixture and sources.
+
+    Raises `Fault` for other numbers.
+    """
     from scipy.optimize import linear_sum_assignment
 
     if len(masks) != len(sources):

@@ -312,7 +312,10 @@ def separate_recording(
 def front_end_for(
     listed: pd.DataFrame,  # columns path, source: list_sounds
 ) -> FrontEnd:
-    "Front end for sounds, by the lowest of their rates; unreadable files do not count."
+    """Front end for sounds, by the lowest of their rates; unreadable files do not count.
+
+    Raises `TrainingError` if none can be read.
+    """
     rates = []
     for path in listed["path"]:
         try:

@@ -152,7 +152,7 @@ def read_settings(
 def make_segmenter(
     settings: dict[str, Any],  # read by read_settings
 ) -> "MultitaperSegmenter | MupetSegmenter":
-    """The segmenter that the settings ask for, "multitaper" or "mupet"."""
+    """The segmenter that the settings ask for. Raises `Fault` for unknown ones."""
     from usvbook.mupet import MupetSegmenter
     from usvbook.segmentation import MultitaperSegmenter
 

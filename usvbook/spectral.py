@@ -293,7 +293,10 @@ def normalise_embedding(
     E: np.ndarray,  # (n, k) coordinates, one row per call
     how: str | None = "columns",  # "columns" (published), "rows" (Ng, Jordan and Weiss), None
 ) -> np.ndarray:  # (n, k)
-    "Coordinates scaled to columns or rows of unit length; zero columns and rows stay zero."
+    """Coordinates scaled to columns or rows of unit length; zero columns and rows stay zero.
+
+    Raises `Fault` for another way.
+    """
     if how is None:
         return E.copy()
     if how not in ("columns", "rows"):

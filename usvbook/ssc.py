@@ -372,7 +372,10 @@ def plot_affinity(
     ax: "Axes | None" = None,  # None: new
     pixels: int = 400,  # calls are averaged to at most this many rows and columns
 ) -> "Axes":
-    "Affinity with the calls in order of their units, largest first, borders drawn; -1 comes last."
+    """Affinity with the calls in order of their units, largest first, borders drawn; -1 comes last.
+
+    Raises `Fault` for other lengths.
+    """
     import matplotlib.pyplot as plt
 
     ax = plt.subplots(figsize=(4.5, 4.5))[1] if ax is None else ax

@@ -290,7 +290,10 @@ def draw_pairs(
     overlap: float,  # share of the calls that overlap with another, 0 to 1
     rng: np.random.Generator,  # source of chance
 ) -> np.ndarray:  # (n_calls,) is this call the second of an overlapping pair
-    "Which calls begin before the one before them has ended; never two in a row."
+    """Which calls begin before the one before them has ended; never two in a row.
+
+    Raises `Fault` for a share outside 0 to 1.
+    """
     if not 0 <= overlap <= 1:
         raise Fault(f"overlap = {overlap} is a share of the calls; give 0 to 1")
     second = rng.random(n_calls) < overlap / (2 - overlap)
@@ -420,7 +423,7 @@ def make_noise(
     bursts: float,  # broadband bursts per second
     rngs: Sequence[np.random.Generator],  # three sources of chance, one for each noise
 ) -> np.ndarray:  # (n_samples,) float32
-    "Everything that is no call."
+    "Everything that is no call. Raises `Fault` for levels below 0."
     if not min(movement_noise, bursts) >= 0:
         raise Fault(f"movement_noise = {movement_noise}, bursts = {bursts}: give 0 or above")
     noise = background(n_samples, samplerate_hz, rngs[0])
@@ -449,7 +452,10 @@ def draw_calls(
     overlap: float,  # share of the calls that overlap with another
     rng: np.random.Generator,  # source of chance
 ) -> list[tuple[int, Animal, str, Contour]]:  # first sample, animal, class, track; in time order
-    "Who sings what, and when. Calls that overlap come from two animals, where there are two."
+    """Who sings what, and when. Calls that overlap come from two animals, where there are two.
+
+    Raises `Fault` for a number below 0.
+    """
     if n_calls < 0:
         raise Fault(f"n_calls = {n_calls} must be 0 or above")
     who_rng, class_rng, time_rng, *track_rngs = rng.spawn(3 + n_calls)

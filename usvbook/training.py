@@ -103,7 +103,10 @@ def batch_loss(
     recipe: Recipe,  # objective
     noise: torch.Generator | None = None,  # source of chance on the features' device
 ) -> StepLoss:
-    "Mean objective of the segments in which a source is heard; 0 if there is none."
+    """Mean objective of the segments in which a source is heard; 0 if there is none.
+
+    Raises `TrainingError` for a batch without spectrograms.
+    """
     seen = batch.features
     if recipe.input_noise_sd:
         seen = seen + recipe.input_noise_sd * torch.randn(
@@ -218,7 +221,10 @@ def new_run(
     background: SoundBank | None = None,  # stretches of noise
     start: Model | None = None,  # begin with its weights and front end
 ) -> Run:
-    "A run before its first step, on the device of the sounds; the first weights depend on the seed."
+    """A run before its first step, on the device of the sounds; the first weights depend on the seed.
+
+    Raises `TrainingError` if `start` is of another size.
+    """
     front = start.front if start else fit_front_end(bank, recipe, background)
     names = ("hidden", "layers", "n_dims", "activation", "init_sd")
     with torch.random.fork_rng(devices=[]):

@@ -53,7 +53,10 @@ class KeptSegmenter:
     folder: Path  # work area, which is there
 
     def segment(self, recording: Recording) -> Calls:
-        """The calls of a recording: those that are kept, else found now and kept."""
+        """The calls of a recording: those that are kept, else found now and kept.
+
+        Raises `RecordingError` if the recording changes meanwhile.
+        """
         before = _state(recording)
         content = recording.content_hash()
         what = recording.channel, self.segmenter, recording.time_expansion

@@ -131,7 +131,10 @@ def check_workers(
 def welcoming(
     client: Any,  # distributed.Client
 ) -> Iterator[None]:
-    """Set up workers that fit, also those that come later, and let no others in."""
+    """Set up workers that fit, also those that come later, and let no others in.
+
+    Raises `OSError` for workers that do not fit.
+    """
     from distributed import WorkerPlugin
 
     class Welcome(WorkerPlugin):
