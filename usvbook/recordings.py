@@ -123,7 +123,7 @@ def open_source(
         with Spliced(path, how) as file:
             yield file
 
-
+# %% ../nbs/00_recordings.ipynb #5b003207
 class Header(NamedTuple):
     "What a file says of itself, put right."
 
