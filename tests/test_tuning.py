@@ -17,9 +17,9 @@ from conftest import run_command, usvbook
 
 from usvbook.listening import call_sound
 from usvbook.page_server import listen
+from usvbook.past_runs import calls_to_tune
 from usvbook.repertoire import Repertoire
 from usvbook.run_record import Watch
-from usvbook.runs import calls_to_tune
 from usvbook.simulated_pictures import simulated_pictures
 from usvbook.trials import Choice, Trials, fit, follow_path, graph, write_config
 from usvbook.tuning import Tuner, listen_table

@@ -24,12 +24,12 @@ import typer
 
 from .demo import run_demo
 from .files import Fault, PlaceError, in_one_line, in_one_move
+from .past_runs import calls_to_tune
 from .run_record import Watch, progress_bar, tell, write_table
 from usvbook.runs import (
     FILES,
     assign_recordings,
     build_repertoire,
-    calls_to_tune,
     detect_recordings,
 )
 from usvbook.settings import (

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FOR_PROGRAMMERS', 'EMPTY', 'write_table', 'versions', 'tell', 'hush', 'progress_bar', 'Watch', 'RunRecord',
-           'write_run', 'RunRecordError', 'read_run']
+           'where_it_lies', 'write_run', 'RunRecordError', 'read_run']
 
 # %% ../nbs/21_run_record.ipynb #d1d10445
 import json
@@ -18,7 +18,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypedDict, cast
 
-from .files import Fault, in_one_line
+from .files import Fault, in_one_line, on_disk, printable, read_text
 
 # %% ../nbs/21_run_record.ipynb #27b44bfe
 if TYPE_CHECKING:
@@ -148,11 +148,30 @@ class RunRecord(TypedDict):
     versions: dict[str, str]  # of Python, the system, this package and what it computes with
     parameters: dict[str, Any]  # all that was asked for, plain values
     random_state: int | None  # seed, repeated from the parameters
-    inputs: list[dict[str, Any]]  # audio_path and sha256 of each recording, and what is known of it
+    inputs: list[dict[str, Any]]  # each recording: where_it_lies, and what else is known of it
     metrics: dict[str, Any]  # numbers about the result
     seconds: dict[str, float]  # that the steps took
     notes: list[str]  # warnings and remarks, one line each
     files: list[str]  # all files of the run, relative to the folder, this record among them
+
+# %% ../nbs/21_run_record.ipynb #37bdb577
+def where_it_lies(
+    row: Mapping[str, Any],  # audio_path, and sha256 if it is known
+    out: Path,  # results folder
+) -> dict[str, Any]:
+    """What finds a recording again: other paths to it, its size, the hash of its bytes."""
+    from usvbook.recordings import sha256
+
+    path = on_disk(row["audio_path"])
+    whole, way = os.path.abspath(path), ""
+    with suppress(ValueError):  # on Windows there is no way from one drive to another
+        way = Path(os.path.relpath(whole, os.path.abspath(out))).as_posix()
+    return {
+        "absolute_path": printable(whole),
+        "from_results": printable(way),
+        "n_bytes": path.stat().st_size if path.is_file() else None,
+        "sha256": row.get("sha256") or sha256(path),  # also of a file that could not be used
+    }
 
 # %% ../nbs/21_run_record.ipynb #5bcaaa7c
 def write_run(
@@ -164,15 +183,13 @@ def write_run(
     metrics: Mapping[str, Any],  # plain values
     name: str = "run.json",  # of the record
     later: Sequence[str] = (),  # files that are written after it
+    out: Path | None = None,  # where the folder will lie; None: where it is
 ) -> RunRecord:
     """Write the record of a run: how the results were made, and all it takes to make them again."""
     from datetime import UTC, datetime
 
-    from usvbook.recordings import sha256
-
     rows = json.loads(inputs.to_json(orient="records"))
-    for row in rows:  # of files that could not be used as well, where they can be read
-        row["sha256"] = row.get("sha256") or sha256(row["audio_path"])
+    rows = [row | where_it_lies(row, out or folder) for row in rows]
     written = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     run: RunRecord = {
         "command": command,
@@ -207,7 +224,7 @@ def read_run(
     """The record of a run; `RunRecordError`, one line, where it is missing or damaged."""
     path = folder / name
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
         if not isinstance(found, dict) or not {"command", "parameters", "inputs"} <= set(found):
             raise ValueError("it is no record of a run")
         for field, empty in EMPTY.items():

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FILES', 'detect_calls', 'detect_recordings', 'look_at', 'shared_figures', 'save_figures', 'draw_figures',
            'told_of_run', 'drop_done', 'agreement_of_halves', 'fit_calls', 'write_repertoire', 'build_repertoire',
-           'write_assigned', 'assign_recordings', 'calls_to_tune']
+           'write_assigned', 'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,11 @@ from usvbook.run_record import (
     RunRecord,
     Watch,
     progress_bar,
-    read_run,
     tell,
     write_run,
     write_table,
 )
-from .settings import SETTINGS, make_repertoire, make_segmenter, read_settings
+from .settings import make_repertoire, make_segmenter
 
 # %% ../nbs/22_runs.ipynb #adfae448
 if TYPE_CHECKING:
@@ -330,7 +329,9 @@ def write_repertoire(
     write_table(calls.table, folder / "calls.csv")
     write_table(units, folder / "units.csv")
     metrics, cut = repertoire.metrics_, repertoire.picture != "frequency"
-    run = write_run(folder, watch, "build", parameters, files, metrics, later=["report.html"])
+    run = write_run(
+        folder, watch, "build", parameters, files, metrics, later=["report.html"], out=out
+    )
     write_report(
         folder / "report.html", calls.table, metrics, figures, units, repertoire.centroids_,
         repertoire=out / "repertoire.npz", views=views, cut=cut, **told_of_run(folder, run, files),
@@ -378,6 +379,7 @@ def write_assigned(
     files: "pd.DataFrame",  # of segment_recordings
     parameters: dict[str, Any],
     watch: Watch,
+    out: Path,  # where the folder will lie
 ) -> None:
     """calls.csv, units.csv, figures, run.json and report.html of an assignment."""
     from usvbook.figures import plot_old_and_new
@@ -391,7 +393,8 @@ def write_assigned(
     figures = save_figures(folder, figure, watch)
     write_table(table, folder / "calls.csv")
     write_table(units, folder / "units.csv")
-    run = write_run(folder, watch, "assign", parameters, files, {}, later=["report.html"])
+    later = ["report.html"]
+    run = write_run(folder, watch, "assign", parameters, files, {}, later=later, out=out)
     write_report(
         folder / "report.html", table, {}, figures, units, repertoire.centroids_,
         title="Calls assigned to a repertoire", views=views, old_similarity=old,
@@ -433,41 +436,6 @@ def assign_recordings(
                 table["similarity"] = similarity
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
-            write_assigned(folder, repertoire, table, done.files, parameters, watch)
+            write_assigned(folder, repertoire, table, done.files, parameters, watch, out)
         drop_done(work, done)
     return table
-
-# %% ../nbs/22_runs.ipynb #9cfdfa32
-def calls_to_tune(
-    places: list[str],  # a results folder, or recordings
-    given: dict[str, Any],  # settings of the command, which win over those of the folder
-    n_jobs: int | None,
-    watch: Watch,
-) -> "tuple[Calls, Repertoire]":  # the repertoire is not fitted
-    """The calls of recordings, or of a results folder, and the repertoire to start from.
-
-    Raises `Fault` for a folder without a usable record.
-    """
-    folder = Path(places[0])
-    known = len(places) == 1 and (folder / "repertoire.npz").is_file()
-    if known:
-        try:
-            run = read_run(folder)
-            was, kept = run["metrics"].get("n_calls"), {*SETTINGS, "segmenter", "channel"}
-            given = read_settings({n: v for n, v in run["parameters"].items() if n in kept} | given)
-            places = [row["audio_path"] for row in run["inputs"] if not row.get("error")]
-        except Fault as error:
-            raise Fault(
-                f"{folder}: its run.json cannot be used ({error}); name the recordings instead"
-            ) from None
-    segmenter, channel = make_segmenter(given), given.get("channel", "0")
-    slower = given.get("time_expansion")
-    usable = known and os.access(folder / WORK, os.W_OK)
-    with work_area(folder / WORK) if usable else nullcontext() as work:
-        calls = detect_calls(places, segmenter, channel, n_jobs, watch, work, slower).calls
-    if known and was != len(calls):
-        watch.remark(f"{folder} has {was} calls, but {len(calls)} are found now: others than then")
-    repertoire, remark = make_repertoire(given, len(calls), n_jobs)
-    if remark:
-        watch.remark(remark)
-    return calls, repertoire

@@ -303,7 +303,7 @@ def separate_recording(
             parameters_of(network, model, wanted, device),
             metrics_of(count, listener),
         )
-        write_run(folder, watch, "separate", parameters, input_row(recording), metrics)
+        write_run(folder, watch, "separate", parameters, input_row(recording), metrics, out=out)
     there = [out / one.name for one in sources]
     shown = None if picture is None else out / picture.name
     return Separated(there, shown, out / "run.json", count, watch.remarks)

@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'FILES_READ', 'READING', 'DETECTION', 'CLUSTERING', 'SETTINGS', 'NULLABLE', 'KINDS',
-           'Setting', 'SettingsFileError', 'read_toml', 'as_kind', 'read_settings', 'make_segmenter', 'make_repertoire']
+           'Setting', 'SettingsFileError', 'read_toml', 'as_kind', 'read_settings', 'settings_of', 'make_segmenter',
+           'make_repertoire']
 
 # %% ../nbs/20_settings.ipynb #1cc8973b
 import math
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,6 +149,14 @@ def read_settings(
                 raise Fault(text) from None
             raise SettingsFileError(f"{config}: {text}") from None
     return settings
+
+# %% ../nbs/20_settings.ipynb #8e853fc2
+def settings_of(
+    run: Mapping[str, Any],  # record of a run, usvbook.run_record.read_run
+) -> dict[str, Any]:
+    """The settings of a run; Fault where one is not known or of the wrong kind."""
+    known = {*SETTINGS, "segmenter", "channel"}
+    return read_settings({n: v for n, v in run["parameters"].items() if n in known})
 
 # %% ../nbs/20_settings.ipynb #fbeca9c0
 def make_segmenter(
