@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FIRST_PAGE', 'WHOLE_PAGE', 'CELL', 'ENDING', 'need_voila', 'listen', 'Waiting', 'as_script', 'first_application',
-           'one_kernel', 'offline', 'write_notebook', 'voila_application', 'deafen', 'server_main', 'shared',
-           'received', 'Server', 'Told', 'on_signals', 'open_kernel', 'run_kernel', 'interrupt', 'serve']
+           'one_kernel', 'offline', 'write_notebook', 'voila_application', 'make_front', 'deafen', 'server_main',
+           'shared', 'received', 'Server', 'Told', 'on_signals', 'open_kernel', 'run_kernel', 'interrupt', 'serve']
 
 # %% ../nbs/10c_page_server.ipynb #b5ff2c4d
 import base64
@@ -221,6 +221,40 @@ def voila_application(
     page.start()
     return page.app
 
+# %% ../nbs/10c_page_server.ipynb #52e8d7a4
+def make_front(
+    application: Any,  # tornado's; may be replaced as the attribute `application`
+) -> Any:  # what an HTTPServer serves
+    """A server's side of connections, which asks for the application with each request."""
+    from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
+
+    class Late(HTTPMessageDelegate):
+        def __init__(self, *connections: Any) -> None:
+            self.connections: Any = connections
+            self.to: Any = None
+
+        def headers_received(self, start_line: Any, headers: Any) -> Any:
+            self.to = front.application.start_request(*self.connections)
+            return self.to.headers_received(start_line, headers)
+
+        def data_received(self, chunk: bytes) -> Any:
+            return self.to.data_received(chunk)
+
+        def finish(self) -> None:
+            self.to.finish()
+
+        def on_connection_close(self) -> None:
+            if self.to is not None:
+                self.to.on_connection_close()
+
+    class Front(HTTPServerConnectionDelegate):
+        def start_request(self, server_conn: object, request_conn: Any) -> Any:
+            return Late(server_conn, request_conn)
+
+    front: Any = Front()
+    front.application = application
+    return front
+
 # %% ../nbs/10c_page_server.ipynb #90e3b8aa
 ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -241,12 +275,13 @@ def server_main() -> None:
 
     given = json.loads(sys.stdin.readline())
     loop, waiting = IOLoop.current(), Waiting()
-    server = HTTPServer(first_application(waiting, given["token"]))
+    front = make_front(first_application(waiting, given["token"]))
+    server = HTTPServer(front)
     server.add_sockets([received(given["socket"])])
 
     def hear(message: dict[str, Any]) -> None:
         if "ready" in message:
-            server.request_callback = voila_application(Path(given["folder"]), given["token"])
+            front.application = voila_application(Path(given["folder"]), given["token"])
             deafen()  # Voila has set its own ways of ending
         waiting.hear(message)
 
