@@ -175,7 +175,7 @@ def trained(name: str, speech: list[Path], work: Path, device: str, hours: float
     limit = None if hours is None else 3600 * hours
     run = train(
         bank, wanted.recipe, work / f"{name}.run.safetensors", start=start, time_limit_s=limit,
-        progress=True,
+        progress=lambda steps, n: tqdm(steps, total=n, unit="step"),
     )  # fmt: skip
     recipe, heard_s = wanted.recipe, 0.0
     for step in range(run.step):

@@ -25,6 +25,7 @@ import typer
 from .demo import run_demo
 from .files import Fault, PlaceError, in_one_line, in_one_move
 from .past_runs import calls_to_tune
+from .results_folder import one_line_for_disks
 from .run_record import Watch, progress_bar, tell, write_table
 from usvbook.runs import (
     FILES,
@@ -418,10 +419,12 @@ def train_command(
     ] = None,
     split: SPLIT = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings of a recipe")] = None,
-    steps: Annotated[int | None, typer.Option(help="of the training  \\[default: 2000]")] = None,
+    n_steps: Annotated[
+        int | None, typer.Option("--steps", help="of the training  \\[default: 2000]")
+    ] = None,
     hidden: Annotated[int | None, typer.Option(help="LSTM cells  \\[default: 128]")] = None,
     n_dims: Annotated[int | None, typer.Option(help="of the embedding  \\[default: 20]")] = None,
-    random_state: Annotated[int | None, typer.Option(help="seed  \\[default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option("--random-state", help="seed  \\[default: 0]")] = None,
     time_limit_s: Annotated[
         float | None, typer.Option(help="stop after it; the same command goes on")
     ] = None,
@@ -432,12 +435,13 @@ def train_command(
     with one_line("train"):
         from usvbook.separation_runs import train_network
 
-        given = {"n_steps": steps, "hidden": hidden, "n_dims": n_dims, "seed": random_state}
+        given = {"n_steps": n_steps, "hidden": hidden, "n_dims": n_dims, "seed": seed}
         settings = {} if config is None else read_toml(config)
         settings |= {name: value for name, value in given.items() if value is not None}
-        with Watch().step("train"):
+        bar = progress_bar("training", "step")
+        with Watch().step("train"), one_line_for_disks(out):
             run = train_network(
-                sounds, out, settings, background, split, time_limit_s, device, force, True
+                sounds, out, settings, background, split, time_limit_s, device, force, bar
             )
         tell(f"network: {out}", result=True)
         if run.step < run.recipe.n_steps:
@@ -452,7 +456,7 @@ def evaluate_command(
         Path | None, typer.Option("--out", "-o", help="table of all mixtures, .csv")
     ] = None,
     n_sources: Annotated[int, typer.Option("--n-sources", "-n", help="in a mixture")] = 2,
-    mixtures: Annotated[int, typer.Option(help="how many")] = 100,
+    n_mixtures: Annotated[int, typer.Option("--mixtures", help="how many")] = 100,
     duration_s: Annotated[
         float | None, typer.Option(help="of a mixture; 0: sounds are mixed whole")
     ] = 4.0,
@@ -473,12 +477,12 @@ def evaluate_command(
             raise PlaceError(f"{out}: its folder is not there; make it first")
         with Watch().step("evaluate"):
             scores = evaluate_network(
-                sounds, model, n_sources, mixtures, duration_s or None, split, device,
+                sounds, model, n_sources, n_mixtures, duration_s or None, split, device,
                 progress_bar("evaluating", "mixture"), random_state,
             )  # fmt: skip
         for method, row in summarise(scores).iterrows():
             tell(f"{method!s:16} {row['mean']:6.2f} ± {row['ci95']:.2f} dB", result=True)
         if out is not None:
-            with in_one_move(out) as beside:
+            with one_line_for_disks(out), in_one_move(out) as beside:
                 write_table(scores, beside)
             tell(f"written: {out}", result=True)

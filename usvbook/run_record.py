@@ -12,13 +12,13 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypedDict, cast
 
-from .files import Fault, in_one_line, on_disk, printable, read_text
+from .files import Fault, Progress, in_one_line, on_disk, printable, read_text
 
 # %% ../nbs/21_run_record.ipynb #27b44bfe
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def hush(
 def progress_bar(
     what: str,  # is done, such as "detecting"
     unit: str = "recording",  # what one step is
-) -> Callable[[Iterable, int], Iterable]:  # takes the steps and their number, gives the steps
+) -> Progress:
     """A bar that goes on with the steps, on standard error if that is a terminal."""
 
     def bar(steps: Iterable, n: int) -> Iterable:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILES', 'detect_calls', 'detect_recordings', 'look_at', 'shared_figures', 'save_figures', 'draw_figures',
-           'told_of_run', 'drop_done', 'agreement_of_halves', 'fit_calls', 'write_repertoire', 'build_repertoire',
-           'write_assigned', 'assign_recordings']
+           'write_tables', 'told_of_run', 'drop_done', 'agreement_of_halves', 'fit_calls', 'write_repertoire',
+           'build_repertoire', 'write_assigned', 'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
@@ -78,8 +78,10 @@ def detect_calls(
     for row in done.files.itertuples():
         for text in filter(None, (str(row.warning), str(row.error))):
             watch.remark(text)
-    minutes = done.files["duration_s"].sum() / 60
-    tell(f"{len(done.calls)} calls in {minutes:.1f} minutes of {len(done.files)} recording(s)")
+    used = done.files[done.files["error"] == ""]
+    minutes, rest = used["duration_s"].sum() / 60, len(done.files) - len(used)
+    text = f"{len(done.calls)} calls in {minutes:.1f} minutes of {len(used)} recording(s)"
+    tell(text + (f"; {rest} could not be used" if rest else ""))
     return done
 
 # %% ../nbs/22_runs.ipynb #5c1f5e59
@@ -221,12 +223,27 @@ def draw_figures(
 # %% ../nbs/22_runs.ipynb #e8201ae3
 FILES = {
     "calls.csv": "every call: where, when, its measures, its unit, how like the unit it is",
+    "recordings.csv": "every recording: how long, when, how many calls, what was wrong with it",
     "units.csv": "every unit: how many calls, how alike, median measures",
     "repertoire.npz": "the repertoire itself, to assign new recordings",
     "run.json": "how this was made: parameters, versions, hashes of the inputs, timings",
     "figures/": "the figures as PNG",
     "work/": "the calls of each recording, for the next build or the tuner; may be deleted",
 }
+
+
+def write_tables(
+    folder: Path,  # where to write
+    table: "pd.DataFrame",  # calls
+    units: "pd.DataFrame",  # usvbook.metrics.unit_table of them
+    files: "pd.DataFrame",  # of segment_recordings
+) -> None:
+    """calls.csv, units.csv and recordings.csv; files that could not be used are in the last."""
+    from usvbook.metrics import recording_table
+
+    write_table(table, folder / "calls.csv")
+    write_table(units, folder / "units.csv")
+    write_table(recording_table(table, files), folder / "recordings.csv")
 
 
 def told_of_run(
@@ -326,8 +343,7 @@ def write_repertoire(
     """calls.csv, units.csv, run.json and report.html of a build."""
     from usvbook.report import write_report
 
-    write_table(calls.table, folder / "calls.csv")
-    write_table(units, folder / "units.csv")
+    write_tables(folder, calls.table, units, files)
     metrics, cut = repertoire.metrics_, repertoire.picture != "frequency"
     run = write_run(
         folder, watch, "build", parameters, files, metrics, later=["report.html"], out=out
@@ -391,8 +407,7 @@ def write_assigned(
     figure = shared_figures(repertoire, table, units, views, True)
     figure["old_and_new"] = lambda: plot_old_and_new(old, table["similarity"].to_numpy())
     figures = save_figures(folder, figure, watch)
-    write_table(table, folder / "calls.csv")
-    write_table(units, folder / "units.csv")
+    write_tables(folder, table, units, files)
     later = ["report.html"]
     run = write_run(folder, watch, "assign", parameters, files, {}, later=later, out=out)
     write_report(

@@ -12,7 +12,7 @@ __all__ = ['FILE_COLUMNS', 'multitaper_power', 'lifted_level', 'FrameGrid', 'fra
 # %% ../nbs/02_segmentation.ipynb #1bb56d73
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from usvbook.calls import (
     true_labels,
 )
 from .clock import find_continued
-from .files import Fault, printable
+from .files import Fault, Progress, printable, without_progress
 from usvbook.recordings import (
     Channel,
     Recording,
@@ -602,7 +602,7 @@ def segment_recordings(
     segmenter: Any = None,  # anything with segment(recording); None: MultitaperSegmenter()
     channel: Channel = 0,  # of every recording: number, "mean", or "all" for each by itself
     n_jobs: int | None = None,  # processes of joblib
-    progress: Callable[[Iterable, int], Iterable] = lambda steps, n: steps,  # e.g. a tqdm
+    progress: Progress = without_progress,  # is told of the recordings
     time_expansion: float | None = None,  # how many times slower files are; None: as they say
 ) -> Segmented:
     """Calls of many recordings; a file that cannot be used is reported in `files`, not raised.

@@ -26,7 +26,7 @@ from usvbook.evaluation import (
     known_mixtures,
     model_separators,
 )
-from .files import Fault, in_one_line, in_one_move
+from .files import Fault, PlaceError, Progress, in_one_line, in_one_move, without_progress
 from usvbook.mixtures import (
     Recipe,
     SoundBank,
@@ -39,7 +39,6 @@ from .results_folder import files_of_run, results_folder
 from .run_record import Watch, write_run
 from usvbook.separation import (
     Piece,
-    Progress,
     Separation,
     SeparationError,
     Settings,
@@ -47,7 +46,6 @@ from usvbook.separation import (
     one_thread,
     plot_separation,
     separate_file,
-    without_progress,
 )
 from .training import Run, train, trained_model
 
@@ -354,16 +352,16 @@ def train_network(
     time_limit_s: float | None = None,  # end after this time
     device: str = "cpu",  # where the network learns
     force: bool = False,  # replace a file of weights that is there
-    progress: bool = False,  # show a bar
+    progress: Progress = without_progress,  # is told of the steps
 ) -> Run:
     """Train a network on sounds of single sources; the same call goes on after an interruption.
 
-    Raises `TrainingError`, `WeightsError` or `FileExistsError` in one line.
+    Raises `TrainingError`, `WeightsError` or `PlaceError` in one line.
     """
     out = Path(out).expanduser()
     checkpoint = out.with_name(f"{out.stem}.run.safetensors")
     if out.is_dir() or (out.exists() and not checkpoint.exists() and not force):
-        raise FileExistsError(f"{out}: exists; choose another name, or allow to replace it")
+        raise PlaceError(f"{out}: exists; choose another name, or pass force=True to replace it")
     recipe, device = read_recipe(settings or {}), check_device(device)
     listed = list_sounds(sounds, split)
     front = front_end_for(listed)

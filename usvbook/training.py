@@ -40,7 +40,7 @@ from usvbook.embedding_network import (
     read_tensors,
     write_tensors,
 )
-from .files import Fault
+from .files import Fault, Progress, without_progress
 from usvbook.mixtures import (
     Batch,
     Recipe,
@@ -348,7 +348,7 @@ def train(
     start: Model | None = None,  # begin a new run with its weights
     time_limit_s: float | None = None,  # end after this time, resumable
     checkpoint_s: float = 60.0,  # time between checkpoints
-    progress: bool = False,  # show a bar
+    progress: Progress = without_progress,  # is told of the steps that are left
     report: Callable[[Run], Any] | None = None,  # is told a hundred times
 ) -> Run:
     """Train a network, or go on with it. `trained_model(run)` is the model.
@@ -362,16 +362,10 @@ def train(
     run = begin_or_resume(bank, recipe, path, background, start)
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     limit = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
-    bar = _progress_bar(run) if progress else None
     with hold_interrupts() as asked:
-        for result in _steps(run, bank, background):
+        for result in progress(_steps(run, bank, background), recipe.n_steps - run.step):
             run.seconds = time.monotonic() - began
             _note(run, result)
-            if bar is not None:
-                bar.update()
-                bar.set_postfix(
-                    loss=f"{result.loss:.4g}", score=f"{result.score:.3f}", refresh=False
-                )
             if report is not None and run.step % max(1, recipe.n_steps // 100) == 0:
                 report(run)
             stop = bool(asked) or time.monotonic() >= limit or run.step == recipe.n_steps
@@ -380,8 +374,6 @@ def train(
                 saved = time.monotonic()
             if stop:
                 break
-    if bar is not None:
-        bar.close()
     return run
 
 # %% ../nbs/11c_training.ipynb #fb96821a
@@ -427,13 +419,6 @@ def _note(run: Run, result: StepResult) -> None:
         entry["score"] += (result.score - entry["score"]) / n
         entry["n"] = n
     entry["step"], entry["seconds"] = run.step, round(run.seconds, 1)
-
-# %% ../nbs/11c_training.ipynb #0fca64c1
-def _progress_bar(run: Run) -> Any:
-    "A bar that stands at the run's step."
-    from tqdm.auto import tqdm
-
-    return tqdm(total=run.recipe.n_steps, initial=run.step, unit="step")
 
 # %% ../nbs/11c_training.ipynb #630c0a7f
 def trained_model(
