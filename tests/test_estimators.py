@@ -15,7 +15,7 @@ from usvbook.files import refused
 from usvbook.mupet import MupetSegmenter
 from usvbook.outliers import CopyWarning
 from usvbook.preprocessing import CallImages
-from usvbook.repertoire import METHODS, Repertoire
+from usvbook.repertoire import METHODS, Repertoire, UnlikeWarning
 from usvbook.segmentation import MultitaperSegmenter
 from usvbook.simulated_pictures import simulated_pictures
 from usvbook.ssc import CosineSpectralClustering, SparseSubspaceClustering, WardOnComponents
@@ -177,3 +177,119 @@ def test_calls_without_picture_are_no_copies(method, pictures):
         warnings.simplefilter("error", CopyWarning)
         labels = Repertoire(4, method=method).fit(X).labels_
     assert (labels[60:] == -1).all()
+
+
+# ---------------------------------------------------------- what a repertoire says of itself
+
+
+@pytest.fixture(scope="module")
+def fitted(pictures):
+    return Repertoire(4, random_state=1).fit(pictures)
+
+
+@pytest.fixture
+def seeds_used(monkeypatch):
+    """The seed and the number of calls of every fit."""
+    used, fit = [], Repertoire.fit
+
+    def noted(self, calls, y=None):
+        used.append((self.random_state, len(calls)))
+        return fit(self, calls, y)
+
+    monkeypatch.setattr(Repertoire, "fit", noted)
+    return used
+
+
+@pytest.mark.parametrize("n_seeds", [0, 1, 3])
+def test_other_seeds_are_others_and_as_many_as_asked(n_seeds, fitted, pictures, seeds_used):
+    said = fitted.stability(pictures, n_seeds=n_seeds, n_halves=0)
+    seeds = [seed for seed, n in seeds_used if n == 60]
+    assert len(seeds) == len(set(seeds)) == n_seeds and 1 not in seeds
+    assert said["n_seeds"] == n_seeds and said["n_halves"] == 0
+    assert ("stability" in said) == (n_seeds > 0) and "half_stability" not in said
+
+
+def test_halves_come_first_with_their_number_and_spread(fitted, pictures, seeds_used):
+    said = fitted.stability(pictures, n_seeds=2, n_halves=4)
+    assert list(said) == [
+        "half_stability", "half_stability_low", "half_stability_high", "n_halves",
+        "stability", "stability_low", "stability_high", "n_seeds",
+    ]  # fmt: skip
+    assert said["n_halves"] == 4 and said["n_seeds"] == 2
+    assert sum(n == 30 for _, n in seeds_used) == 8 and sum(n == 60 for _, n in seeds_used) == 2
+    for name in ("half_stability", "stability"):
+        assert said[f"{name}_low"] <= said[name] <= said[f"{name}_high"] <= 1
+    again = fitted.stability(pictures, n_seeds=2, n_halves=4)
+    assert again == said  # nothing is left to chance
+
+
+def test_agreement_with_other_seeds_is_that_of_their_labels(fitted, pictures):
+    said = fitted.stability(pictures, n_seeds=1, n_halves=0)
+    other = Repertoire(4, random_state=0).fit(pictures)
+    assert said["stability"] == adjusted_rand_score(fitted.labels_, other.labels_)
+    assert said["stability_low"] == said["stability_high"] == said["stability"]
+
+
+def test_halves_too_small_for_so_many_units_are_said(pictures):
+    many = Repertoire(35, tau=None, method="kmeans").fit(pictures)
+    with pytest.warns(UserWarning, match="no half of the 60 calls"):
+        said = many.stability(pictures, n_seeds=1)
+    assert said["n_halves"] == 0 and "half_stability" not in said and said["n_seeds"] == 1
+
+
+def test_stability_is_of_the_calls_that_were_fitted(fitted, pictures):
+    with refused("59 calls", "60 were fitted"):
+        fitted.stability(pictures[:59])
+
+
+def test_nineteen_of_twenty_own_calls_are_like_their_unit(fitted):
+    like = fitted.is_like_unit(fitted.labels_, fitted.similarity_)
+    for unit in range(4):
+        own = like[fitted.labels_ == unit]
+        assert own.mean() >= 0.95 and (~own).sum() == len(own) // 20  # no more are left out
+    assert not fitted.is_like_unit(np.array([-1, 0]), np.array([1.0, 0.1])).any()
+
+
+def test_calls_unlike_their_units_are_told_and_may_be_left_out(fitted, pictures):
+    noise = np.random.default_rng(0).random((40, pictures.shape[1])).astype(np.float32)
+    with pytest.warns(UnlikeWarning, match="40 of 40 calls"):
+        units, similarity = fitted.assign(noise)
+    assert (units >= 0).all() and not fitted.is_like_unit(units, similarity).any()
+    with pytest.warns(UnlikeWarning):
+        left, same = fitted.assign(noise, leave_unlike=True)
+    assert (left == -1).all() and np.array_equal(same, similarity)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnlikeWarning)
+        units, similarity = fitted.assign(pictures)  # its own calls are no surprise
+        none, _ = fitted.assign(noise[:1], leave_unlike=True)  # and one call proves nothing
+    assert none.tolist() == [-1] and fitted.likeness(units, similarity).n == 60
+
+
+def test_likeness_counts_calls_below_the_floor_of_their_unit(fitted):
+    floor = fitted.floors()
+    units = np.array([0, 0, 1, -1])
+    likeness = fitted.likeness(units, np.array([floor[0] - 0.1, 1, floor[1] + 0.01, 0]))
+    assert (likeness.n, likeness.n_below, likeness.share) == (3, 1, 1 / 3)
+    assert likeness.expected == 0.05
+    assert fitted.likeness(units[:0], np.zeros(0)) == (0, 0, 0.0, 0.05)
+
+
+def test_how_many_calls_are_in_the_mean_of_a_unit(pictures):
+    split = Repertoire(4, tau=0.97).fit(pictures)
+    counts = split.unit_counts()
+    for unit in range(4):
+        mine = split.labels_ == unit
+        averaged = pictures[mine & split.is_inlier_]
+        assert counts.n_calls[unit] == mine.sum() and counts.n_averaged[unit] == len(averaged)
+        assert np.allclose(averaged.mean(axis=0), split.centroids_[unit], atol=1e-6)
+    assert (counts.n_averaged < counts.n_calls).any()
+
+
+def test_a_unit_of_outliers_is_the_mean_of_all_its_calls():
+    X = np.abs(np.random.default_rng(0).normal(size=(40, 9))) * 0.05
+    X[:20, 0], X[20:36, 3], X[36:, 7] = 1, 1, 1
+    X[36:, :] += np.abs(np.random.default_rng(1).normal(size=(4, 9))) * 0.25
+    founded = Repertoire(2, tau=0.985, min_similarity=0.6).fit(X)
+    counts = founded.unit_counts()
+    assert len(founded.centroids_) == 3 and not founded.is_inlier_[36:].any()
+    assert counts.n_averaged[2] == counts.n_calls[2] == 4

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['MEDIANS', 'QUARTILES', 'centroid_distances', 'harmonic_mean_distance', 'distance_deviation', 'cosine_silhouette',
-           'purity', 'label_stability', 'seed_stability', 'half_stability', 'centroid_numbers', 'agreement', 'quality',
-           'unit_closeness', 'unit_table', 'recording_keys', 'recording_table', 'rate_over_time']
+           'purity', 'label_stability', 'Agreement', 'half_stability', 'other_seeds', 'seed_stability',
+           'stability_numbers', 'centroid_numbers', 'agreement', 'quality', 'unit_closeness', 'unit_table',
+           'recording_keys', 'recording_table', 'rate_over_time']
 
 # %% ../nbs/07_metrics.ipynb #2b6aae24
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from .assignment import assign, centroids
 from .files import Fault
+from .spectral import SMALL
 
 # %% ../nbs/07_metrics.ipynb #51a571d0
 def centroid_distances(
@@ -120,36 +123,77 @@ def label_stability(
         raise Fault(f"stability needs at least two labelings, got {len(labelings)}")
     return float(np.mean([adjusted_rand_score(a, b) for a, b in combinations(labelings, 2)]))
 
-
-def seed_stability(
-    fit_labels: Callable[[int], np.ndarray],  # clusters the calls with this random_state
-    seeds: Iterable[int] = (0, 1, 2),
-) -> float:
-    """How far the units depend on the seed: `label_stability` of one clustering per seed."""
-    return label_stability([fit_labels(seed) for seed in seeds])
-
 # %% ../nbs/07_metrics.ipynb #da8ea5e7
+class Agreement(NamedTuple):
+    """Units that were made again, held against each other: adjusted Rand indices."""
+
+    mean: float  # 1: the same units, 0: as by chance
+    low: float  # the least of them
+    high: float  # the largest
+    n: int  # how many
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> "Agreement | None":
+        """The summary of some indices; None if there are none."""
+        if not scores:
+            return None
+        return cls(float(np.mean(scores)), float(min(scores)), float(max(scores)), len(scores))
+
+
 def half_stability(
     X: np.ndarray,  # (n, d), one call a row
     fit_labels: Callable[[np.ndarray, int], np.ndarray],  # (rows, random_state) -> labels
     n_splits: int = 3,
     random_state: int = 0,
-) -> float:
+) -> Agreement | None:  # None where no half can be made into units
     """How far the units depend on which half of the calls was seen.
 
     Each half is clustered alone, all calls are assigned to the centroids of either half (Eq. 7),
-    and the two labelings are compared: mean adjusted Rand index over `n_splits` random splits.
+    and the two labelings are compared, for each of `n_splits` random splits. A split with a half
+    that is refused (a `Fault`: too few calls) does not count.
     """
     X, rng, scores = np.asarray(X), np.random.default_rng(random_state), []
     for split in range(n_splits):
         order = rng.permutation(len(X))
-        halves = order[: len(X) // 2], order[len(X) // 2 :]
-        labelings = [
-            assign(X, centroids(X[half], fit_labels(X[half], random_state + split)))[0]
-            for half in halves
-        ]
-        scores.append(adjusted_rand_score(*labelings))
-    return float(np.mean(scores))
+        halves = X[order[: len(X) // 2]], X[order[len(X) // 2 :]]
+        with suppress(Fault):
+            found = [fit_labels(half, (random_state + split) % 2**32) for half in halves]
+            means = [centroids(half, labels) for half, labels in zip(halves, found, strict=True)]
+            scores.append(adjusted_rand_score(*(assign(X, of_half)[0] for of_half in means)))
+    return Agreement.of(scores)
+
+# %% ../nbs/07_metrics.ipynb #79e3b26d
+def other_seeds(
+    own: int | None,  # the run's own seed; None: it had none
+    n: int,
+) -> list[int]:
+    """The first n whole numbers from 0 that are not the run's own seed."""
+    return [seed for seed in range(n + 1) if seed != own][:n]
+
+
+def seed_stability(
+    labels: np.ndarray,  # (n,), units of the run itself
+    fit_labels: Callable[[int], np.ndarray],  # clusters the calls with this random_state
+    seeds: Iterable[int] = (1, 2, 3),  # others than the run's own
+) -> Agreement | None:  # None without seeds
+    """How far the units depend on the seed: those of the run against each refit."""
+    return Agreement.of([float(adjusted_rand_score(labels, fit_labels(s))) for s in seeds])
+
+
+def stability_numbers(
+    halves: Agreement | None,
+    seeds: Agreement | None,
+) -> dict[str, float | int]:
+    """Both as plain numbers with names, halves first; what was not measured is not there."""
+    numbers: dict[str, float | int] = {}
+    for name, count, known in (
+        ("half_stability", "n_halves", halves),
+        ("stability", "n_seeds", seeds),
+    ):
+        if known is not None:
+            numbers |= {name: known.mean, f"{name}_low": known.low, f"{name}_high": known.high}
+        numbers[count] = 0 if known is None else known.n
+    return numbers
 
 # %% ../nbs/07_metrics.ipynb #151fa282
 def _unit_sizes(labels: np.ndarray, n_clusters: int | None) -> np.ndarray:
@@ -161,7 +205,7 @@ def centroid_numbers(
     X: np.ndarray,  # (n, d), one call a row
     labels: np.ndarray,  # (n,), unit of each call; -1: none
     suffix: str,  # appended to the names
-    min_size: int = 10,
+    min_size: int = SMALL,
 ) -> dict[str, float]:
     """d-bar_cos and σ of one labeling, and d-bar_cos over units of at least `min_size` calls."""
     means = centroids(X, labels)
@@ -192,7 +236,7 @@ def quality(
     is_inlier: np.ndarray | None = None,  # (n,) boolean; None: all
     isolated: np.ndarray | None = None,  # (n,) boolean, no neighbour in the graph; None: no call
     true: Any = None,  # (n,), true classes where known
-    min_size: int = 10,  # units with fewer calls are small
+    min_size: int = SMALL,  # units with fewer calls are small
     n_clusters: int | None = None,  # K asked for, to count empty units
 ) -> dict[str, float | int]:
     """All measures of one repertoire as plain numbers with names; none is ever NaN.
@@ -275,15 +319,17 @@ def unit_table(
 ) -> pd.DataFrame:
     """One row a unit that has calls: `unit`, `n_calls`, `share` of all calls, and what is known.
 
-    As far as the calls have the columns: `n_inliers` (`is_inlier`), `n_recordings` (`audio_path`),
+    As far as the calls have the columns: `n_inliers` (`is_inlier`, of the calls that a repertoire
+    was made of), `n_like_unit` (`is_like_unit`, of assigned ones), `n_recordings` (`audio_path`),
     `median_duration_s` and its like (see `MEDIANS`), and `q25_duration_s`, `q75_duration_s` and
     their like (see `QUARTILES`). With `X` the columns of `unit_closeness`.
     """
     groups = calls[calls["unit"] >= 0].groupby("unit", sort=True)
     n_calls = groups.size()
     columns = {"n_calls": n_calls, "share": n_calls / max(len(calls), 1)}
-    if "is_inlier" in calls:
-        columns["n_inliers"] = groups["is_inlier"].sum().astype(int)
+    for column, name in (("is_inlier", "n_inliers"), ("is_like_unit", "n_like_unit")):
+        if column in calls:
+            columns[name] = groups[column].sum().astype(int)
     if "audio_path" in calls:
         columns["n_recordings"] = groups["audio_path"].nunique()
     columns |= {f"median_{name}": groups[name].median() for name in MEDIANS if name in calls}

@@ -21,6 +21,7 @@ import pandas as pd
 
 from .excerpts import Views, draw_calls_row, draw_stretch
 from .figures import at_height, band_heights, recording_names
+from .spectral import SMALL
 from .metrics import QUARTILES, rate_over_time, recording_keys, recording_table, unit_table
 from usvbook.page import (
     Cell,
@@ -63,7 +64,7 @@ def explain_stability(
 # %% ../nbs/09b_report.ipynb #0f2aae15
 def explain_sizes(
     quality: Mapping[str, float],  # what usvbook.metrics.quality returns
-    min_size: int = 10,  # units with fewer calls are small
+    min_size: int = SMALL,  # units with fewer calls are small
 ) -> Said:
     """Sentences on the sizes of the units, HTML; True marks those that ask for caution."""
     said: Said = []
@@ -96,7 +97,7 @@ def explain_sizes(
 # %% ../nbs/09b_report.ipynb #afab8166
 def explain_distances(
     quality: Mapping[str, float],  # what usvbook.metrics.quality returns
-    min_size: int = 10,  # units with fewer calls are small
+    min_size: int = SMALL,  # units with fewer calls are small
 ) -> Said:
     """Sentences on distances between units, HTML; True marks those that ask for caution."""
     said: Said = []
@@ -144,7 +145,7 @@ def explain_grouping(
 
 def explain_quality(
     quality: Mapping[str, float],  # what usvbook.metrics.quality returns
-    min_size: int = 10,  # units with fewer calls are small
+    min_size: int = SMALL,  # units with fewer calls are small
 ) -> Said:
     """All sentences on the quality of a repertoire, HTML; True marks those that ask for caution."""
     sizes = explain_sizes(quality, min_size) if "n_calls" in quality else []
@@ -670,7 +671,7 @@ def write_report(
     files: Mapping[str, str] | None = None,  # files beside the report -> what they hold
     title: str = "Repertoire",
     shape: tuple[int, int] = (64, 64),  # (n_freqs, n_frames)
-    min_size: int = 10,  # units with fewer calls are marked as small
+    min_size: int = SMALL,  # units with fewer calls are marked as small
     views: Views | None = None,  # what usvbook.excerpts.gather_views returns
     cut: bool = True,  # whether the pictures are cut to the band of the call
     old_similarity: Any = None,  # (n,) of the repertoire's own calls, if these are new ones

@@ -15,6 +15,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,6 @@ from .calls import channel_of
 from .figures import tsne
 from .files import Fault, PlaceError, in_one_move
 from .lambda_path import expressed_among, lasso_path
-from .metrics import half_stability
 from .outliers import max_similarity, split_calls
 from .preprocessing import unit_rows
 from .repertoire import METHODS, Repertoire
@@ -211,29 +211,21 @@ def fit(
 
 
 def stability(trials: Trials, choice: Choice) -> float:
-    """Mean adjusted Rand index of fits that differ in their seed."""
+    """How far fits with other seeds make the same units: mean adjusted Rand index."""
     choice = as_used(trials, choice)
-    return trials.once(("stable", choice), lambda: unfitted(trials, choice).stability(trials.X))
+    seeds = partial(fit(trials, choice).stability, trials.X, n_halves=0)
+    return trials.once(("stable", choice), seeds)["stability"]
 
 
 def stability_of_halves(
     trials: Trials,
     choice: Choice,
 ) -> float | None:  # None: half of the calls cannot make so many units
-    """Mean adjusted Rand index of fits to two halves of the calls (`usvbook.metrics`)."""
+    """How far halves of the calls make the same units: mean adjusted Rand index."""
     choice = as_used(trials, choice)
-
-    def labels(X: np.ndarray, seed: int) -> np.ndarray:
-        with warnings.catch_warnings(action="ignore"):
-            return unfitted(trials, choice).set_params(random_state=seed).fit(X).labels_
-
-    def agreed() -> tuple[float | None]:
-        try:
-            return (half_stability(trials.X, labels),)
-        except Fault:
-            return (None,)
-
-    return trials.once(("halves", choice), agreed)[0]
+    halves = partial(fit(trials, choice).stability, trials.X, n_seeds=0)
+    with warnings.catch_warnings(action="ignore"):  # that there is none is said by the None
+        return trials.once(("halves", choice), halves).get("half_stability")
 
 
 def layout(
