@@ -150,6 +150,7 @@ def test_mupet_through_the_commands_and_back(study, tmp_path, no_figures):
     usvbook("assign", out / "repertoire.npz", study[0] / "early", "-o", again)
     first, assigned = read(out), read(again)
     measures = [c for c in first if c not in ("unit", "is_inlier", "similarity")]
+    assert "is_inlier" not in assigned and assigned["is_like_unit"].dtype == bool
     pd.testing.assert_frame_equal(assigned[measures], first[measures])
     assert (assigned["unit"] == first["unit"])[~first["is_inlier"]].all()
     assert Repertoire.load(out / "repertoire.npz").segmenter().min_duration_s == 0.01

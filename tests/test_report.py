@@ -141,9 +141,9 @@ def test_new_calls_unlike_the_units_are_told(built, tmp_path):
     usvbook("assign", built / "repertoire.npz", tmp_path / "new.wav", "-o", tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     calls = pd.read_csv(tmp_path / "out" / "calls.csv")
-    share = calls["is_inlier"].mean()
+    share = calls["is_like_unit"].mean()
     said = re.search(r"(\d+) of (\d+) new calls", text)
-    assert [int(n) for n in said.groups()] == [calls["is_inlier"].sum(), len(calls)]
+    assert [int(n) for n in said.groups()] == [calls["is_like_unit"].sum(), len(calls)]
     assert ("Most new calls are less like their units" in text) >= (share < 0.5)
     assert "figure: old_and_new" in text and (tmp_path / "out/figures/old_and_new.png").exists()
 

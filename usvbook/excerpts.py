@@ -459,7 +459,8 @@ def _boxes(
     widths = [4 + 6.5 * len(str(unit)) for unit in units]
     rise = place_numbers(x.tolist(), (-top).tolist(), widths, 13)
     colors = unit_colors(max(units, default=-1) + 1)
-    solid = calls.get("is_inlier", pd.Series(True, calls.index)).tolist()
+    all_solid = pd.Series(True, calls.index)
+    solid = calls.get("is_inlier", calls.get("is_like_unit", all_solid)).tolist()
     parts = []
     for i, (a, b, y, z) in enumerate(zip(x, right, top, bottom, strict=True)):
         ink = colors[units[i]] if units[i] >= 0 else np.full(3, 0.35)

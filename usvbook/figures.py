@@ -199,7 +199,7 @@ def draw_boxes(
     for call, unit, x, y_text in zip(table.to_dict("records"), units, at_s, heights, strict=True):
         low_khz, high_khz = call["low_freq_hz"] / 1000, call["high_freq_hz"] / 1000
         color = tuple(colors[unit]) if unit >= 0 else (0.35, 0.35, 0.35)
-        line = "-" if call.get("is_inlier", True) else "--"
+        line = "-" if call.get("is_inlier", call.get("is_like_unit", True)) else "--"
         corner, width_s = (call["onset_s"], low_khz - 1.5), call["offset_s"] - call["onset_s"]
         box = Rectangle(corner, width_s, high_khz - low_khz + 3, fill=False, lw=1.6, ls=line)
         box.set_edgecolor(color)

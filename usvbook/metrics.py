@@ -297,7 +297,7 @@ def unit_closeness(
         )
     return pd.DataFrame(rows, columns=["unit", "cohesion", "nearest_unit", "nearest_distance"])
 
-# %% ../nbs/07_metrics.ipynb #814298a3
+# %% ../nbs/07_metrics.ipynb #ab964010
 MEDIANS = (
     "duration_s",
     "low_freq_hz",
@@ -312,7 +312,7 @@ MEDIANS = (
 )
 QUARTILES = ("duration_s", "peak_freq_hz", "bandwidth_hz", "mean_power_db")
 
-
+# %% ../nbs/07_metrics.ipynb #814298a3
 def unit_table(
     calls: pd.DataFrame,  # one row a call, with `unit` (-1: none)
     X: np.ndarray | None = None,  # (n, d), the calls' vectors; None: no closeness
@@ -340,7 +340,7 @@ def unit_table(
         return table
     return table.merge(unit_closeness(X, calls["unit"].to_numpy()), on="unit")
 
-# %% ../nbs/07_metrics.ipynb #7884fffd
+# %% ../nbs/07_metrics.ipynb #78ea9e44
 def recording_keys(
     calls: pd.DataFrame,  # audio_path, maybe channel
     recordings: pd.DataFrame,  # audio_path, maybe channel
@@ -361,8 +361,8 @@ def recording_table(
     """One row a recording: what `recordings` says of it, and what its calls say.
 
     Columns added: `n_calls`, `calls_per_min`, `n_units_used`, and as far as the calls have the
-    columns `inlier_share`, `median_duration_s`, `median_peak_freq_hz`, `median_mean_power_db` (NaN
-    where there are no calls).
+    columns `inlier_share`, `like_unit_share`, `median_duration_s`, `median_peak_freq_hz`,
+    `median_mean_power_db` (NaN where there are no calls).
     """
     calls = calls.assign(audio_path=calls["audio_path"].astype(str))
     if recordings is None:
@@ -374,8 +374,9 @@ def recording_table(
     if "unit" in calls:
         used = calls[calls["unit"] >= 0].astype(dict.fromkeys(keys, str))
         said["n_units_used"] = used.groupby(keys)["unit"].nunique()
-    if "is_inlier" in calls:
-        said["inlier_share"] = groups["is_inlier"].mean()
+    for column, name in (("is_inlier", "inlier_share"), ("is_like_unit", "like_unit_share")):
+        if column in calls:
+            said[name] = groups[column].mean()
     for name in ("duration_s", "peak_freq_hz", "mean_power_db"):
         if name in calls:
             said[f"median_{name}"] = groups[name].median()

@@ -154,15 +154,17 @@ def explain_quality(
 
 # %% ../nbs/09b_report.ipynb #12698da4
 def explain_assigned(
-    calls: pd.DataFrame,  # new calls: similarity, is_inlier (as close to their unit as its own)
+    calls: pd.DataFrame,  # new calls: similarity, is_like_unit
     old_similarity: Any,  # (n,) of the calls the units were made of; None: these are those calls
 ) -> Said:
     """How far new calls belong to the units that they were assigned to."""
-    if old_similarity is None or not len(calls) or "is_inlier" not in calls:
+    if old_similarity is None or not len(calls) or "is_like_unit" not in calls:
         return []
-    share, like = float(calls["is_inlier"].mean()), int(calls["is_inlier"].sum())
+    share, like = float(calls["is_like_unit"].mean()), int(calls["is_like_unit"].sum())
     text = f"{number(like)} of {number(len(calls))} new calls ({number(share, 0, 100)} %) are as"
-    text += " close to their unit as the calls that it was made of; the others have the most"
+    text += (
+        " close to their unit as 95 % of the calls that it was made of; the others have the most"
+    )
     text += " similar unit, however little they resemble it."
     medians = [
         float(np.median(x)) if len(x) else np.nan for x in (old_similarity, calls["similarity"])
@@ -209,7 +211,8 @@ def head_section(
 ) -> str:
     """The numbers that everybody asks first, and what was left out."""
     seconds = per_recording["duration_s"].sum(min_count=1)
-    n_inliers = quality.get("n_inliers", calls.get("is_inlier", pd.Series(dtype=bool)).sum())
+    column = "is_like_unit" if assigned else "is_inlier"
+    n_inliers = quality.get("n_inliers", calls.get(column, pd.Series(dtype=bool)).sum())
     n_units = calls.loc[calls["unit"] >= 0, "unit"].nunique() if "unit" in calls else None
     cards = [
         ("recordings", number(len(per_recording))),
@@ -398,7 +401,11 @@ def units_section(
         cells: list[Cell] = [(f'<a href="#unit-{unit}"><b>{unit}</b></a>', unit)]
         cells.append((few if n_calls < min_size else number(n_calls), n_calls))
         cells.append((f'<span class="share">{bar}{number(share, 1, 100)}</span>', share))
-        cells += [number(row[name]) for name in ("n_inliers", "n_recordings") if name in row]
+        cells += [
+            number(row[name])
+            for name in ("n_inliers", "n_like_unit", "n_recordings")
+            if name in row
+        ]
         cells += [median_cell(row, name, digits, k) for name, _, digits, k in columns]
         if nearest:
             cells += [number(row["nearest_unit"]), number(row["nearest_distance"], 2)]
@@ -407,7 +414,8 @@ def units_section(
     head += [
         t
         for n, t in (
-            ("n_inliers", "like it" if assigned else "inliers"),
+            ("n_inliers", "inliers"),
+            ("n_like_unit", "like it"),
             ("n_recordings", "recordings"),
         )
         if n in units
@@ -451,6 +459,7 @@ RECORDING_COLUMNS: tuple[tuple[str, str, int, float], ...] = (  # column, title,
     ("median_peak_freq_hz", "pitch (kHz)", 1, 1e-3),
     ("median_mean_power_db", "level (dB)", 0, 1.0),
     ("inlier_share", "inliers (%)", 0, 100.0),
+    ("like_unit_share", "like their units (%)", 0, 100.0),
     ("n_units_used", "units used", 0, 1.0),
 )
 
@@ -459,7 +468,6 @@ def recordings_section(
     per_recording: pd.DataFrame,  # what usvbook.metrics.recording_table returns
     calls: pd.DataFrame,  # audio_path, onset_s; channel
     names: Mapping[str, str],  # path -> short name
-    assigned: bool = False,  # whether the calls were assigned to an old repertoire
 ) -> str:
     """The table of recordings; columns that are not there, or empty, are left out."""
     columns = [column for column in RECORDING_COLUMNS if column[0] in per_recording]
@@ -493,8 +501,6 @@ def recordings_section(
         ]
         rows.append(cells)
     head = ["recording", *(title for _, title, _, _ in columns)]
-    if assigned:
-        head = ["like their units (%)" if title == "inliers (%)" else title for title in head]
     head += [f"rate over time (top: {number(top)} per minute)"] * ("onset_s" in calls)
     head += [title for _, title in texts]
     caption = "Recordings; medians of their calls. Level: decibels re full scale. Hold the pointer "
@@ -649,7 +655,7 @@ def recording_parts(
     """Stretches of the recordings, and what each of them holds."""
     paths = list(dict.fromkeys(per_recording["audio_path"].astype(str)))
     names = dict(zip(paths, recording_names(paths), strict=True))
-    table = recordings_section(per_recording, calls, names, assigned)
+    table = recordings_section(per_recording, calls, names)
     return [
         ("In the recordings", stretches_section(calls, views, names)),
         ("Recordings", (table if len(per_recording) else "") + usage),

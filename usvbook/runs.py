@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILES', 'detect_calls', 'detect_recordings', 'look_at', 'shared_figures', 'save_figures', 'draw_figures',
-           'write_tables', 'told_of_run', 'drop_done', 'agreement_of_halves', 'fit_calls', 'write_repertoire',
-           'build_repertoire', 'write_assigned', 'assign_recordings']
+           'write_tables', 'told_of_run', 'drop_done', 'fit_calls', 'write_repertoire', 'build_repertoire',
+           'write_assigned', 'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
@@ -274,28 +274,6 @@ def drop_done(
         with suppress(OSError):
             drop_unused(work, done.calls)
 
-# %% ../nbs/22_runs.ipynb #8b1ec899
-def agreement_of_halves(
-    repertoire: "Repertoire",  # fitted
-    X: "np.ndarray",  # (n, d) vectors of the calls
-) -> dict[str, float]:  # half_stability; empty where half of the calls cannot make so many units
-    """How far the units of one half of the calls are those of the other half."""
-    import warnings
-
-    from sklearn.base import clone
-
-    from usvbook.metrics import half_stability
-
-    half = clone(repertoire)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # what they warn of, fit has said
-            agreed = half_stability(
-                X, lambda rows, seed: half.set_params(random_state=seed).fit(rows).labels_
-            )
-    except Fault:
-        return {}
-    return {"half_stability": agreed}
-
 # %% ../nbs/22_runs.ipynb #700acffb
 def fit_calls(
     calls: "Calls",  # gets the columns unit, is_inlier, similarity
@@ -318,10 +296,9 @@ def fit_calls(
     with watch.step("fit", f"finding {repertoire.n_clusters} units"):
         repertoire.fit(X)
         repertoire.remember(calls)
-    if n_seeds > 1:
-        with watch.step("stability", f"{n_seeds} fits with other seeds, and fits of halves"):
-            repertoire.metrics_["stability"] = repertoire.stability(X, n_seeds)
-            repertoire.metrics_ |= agreement_of_halves(repertoire, X)
+    if n_seeds > 0:
+        with watch.step("stability", f"fits of halves, and {n_seeds} with other seeds"):
+            repertoire.metrics_ |= repertoire.stability(X, n_seeds)
     calls.table["unit"] = repertoire.labels_
     calls.table["is_inlier"] = repertoire.is_inlier_
     calls.table["similarity"] = repertoire.similarity_
@@ -447,7 +424,9 @@ def assign_recordings(
                 raise Fault("no calls found in these recordings, nothing to assign; check the band")
             with watch.step("assign"):
                 table["unit"], similarity = repertoire.assign(done.calls)
-                table["is_inlier"] = repertoire.as_inliers(table["unit"].to_numpy(), similarity)
+                table["is_like_unit"] = repertoire.is_like_unit(
+                    table["unit"].to_numpy(), similarity
+                )
                 table["similarity"] = similarity
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
