@@ -108,6 +108,31 @@ def tensors(path: Path) -> tuple[list[bytes], Callable[[list[bytes]], bytes]]:
     ], lambda parts: struct.pack("<Q", len(parts[0])) + parts[0] + parts[1]
 
 
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a WAV file."""
+    return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def sound_files(samples: bytes) -> dict[str, list[bytes]]:
+    """WAV files whose headers have much that can be edited: sizes, chunks, dates, factors."""
+    coding = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16))
+    bext = chunk(b"bext", bytes(320) + b"2024-01-3122:45:00" + bytes(264))
+    text = b"GUANO|Version: 1.0\nTimestamp: 2024-01-31T22:45:00.5+01:00\nTE: 1\nSamplerate: 250000"
+    guano, list_ = chunk(b"guan", text), chunk(b"LIST", b"INFOICMT\4\0\0\0note")
+    size, unknown = struct.pack("<I", len(samples)), b"\xff" * 4
+    large = chunk(b"ds64", struct.pack("<QQQI", len(samples) + 1000, len(samples), 2000, 0))
+    return {
+        "wav with chunks": [
+            b"RIFF" + struct.pack("<I", len(samples) + 1000) + b"WAVE", bext, coding,
+            b"data" + size, samples, list_, guano,
+        ],
+        "wav without a length": [
+            b"RIFF\0\0\0\0WAVE", coding, b"data\0\0\0\0", samples,
+        ],
+        "RF64": [b"RF64" + unknown + b"WAVE", large, coding, b"data" + unknown, samples, guano],
+    }  # fmt: skip
+
+
 def read_all(path: Path) -> None:
     """All samples, block by block, at most a minute."""
     recording = Recording(path)
@@ -136,6 +161,13 @@ def targets() -> dict[str, Target]:
             made[f"{kind} {subtype}"] = Target(
                 read_all, (RecordingError,), f".{kind}", parts, plain
             )
+        for name, parts in sound_files((x[:2000] * 2**15).astype("<i2").tobytes()).items():
+            made[name] = Target(read_all, (RecordingError,), ".wav", parts, plain)
+        soundfile.write(folder / "flac.flac", x[:9000], RATE)
+        flac = (folder / "flac.flac").read_bytes()
+        flac = flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:]
+        parts = [flac[:42], flac[42:-200], flac[-200:]]
+        made["flac without a length"] = Target(read_all, (RecordingError,), ".flac", parts, plain)
         soundfile.write(folder / "song.wav", x, RATE)
         calls = MultitaperSegmenter().segment(Recording(folder / "song.wav"))
         write_calls(calls, folder / "calls.npz")
