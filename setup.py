@@ -23,7 +23,7 @@ setup(
     license="MIT",
     python_requires=f">={cfg['min_python']}",
     packages=[cfg["lib_path"]],
-    package_data={cfg["lib_path"]: ["py.typed", "weights/*.safetensors"]},
+    package_data={cfg["lib_path"]: ["py.typed", "*.pyi", "weights/*.safetensors"]},
     install_requires=cfg["requirements"].split(),
     extras_require={
         "app": cfg["app_requirements"].split(),

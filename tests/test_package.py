@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 import json
 import os
 import re
@@ -260,6 +261,31 @@ def test_import_loads_nothing_heavy():
     assert not HEAVY & set(loaded)
 
 
+def test_public_face():
+    """Each name of the package is that of its room, and editors are told of the same names."""
+    import usvbook
+
+    names = set(usvbook.__all__) - {"__version__"}
+    assert 12 <= len(names) <= 20 and names <= set(dir(usvbook))
+    stub = ast.parse((ROOT / "usvbook" / "__init__.pyi").read_text(encoding="utf-8"))
+    told = {a.asname: (n.module, a.name) for n in ast.walk(stub) if isinstance(n, ast.ImportFrom)
+            for a in n.names}  # fmt: skip
+    assert set(told) == names
+    for name, (module, same) in told.items():
+        found = getattr(usvbook, name)
+        assert name == same and found is getattr(importlib.import_module(module), name)
+        assert found.__module__ == module, f"{name} is made in {found.__module__}"
+        assert module.partition(".")[2] not in names, "a name would hide a module"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        usvbook.nothing  # noqa: B018
+
+
+def test_face_loads_only_what_is_asked_for():
+    code = "import sys, usvbook; usvbook.Fault; dir(usvbook); print(*sys.modules)"
+    loaded = {module.split(".")[0] for module in run("-c", code).split()}
+    assert not HEAVY & loaded
+
+
 def test_help_loads_nothing_heavy():
     told = "print('LOADED', *sorted({m.split('.')[0] for m in sys.modules}))"
     printed = run("-c", f"import sys, atexit; atexit.register(lambda: {told}); {HELP}")
@@ -320,7 +346,7 @@ def test_wheel_holds_only_the_package(tmp_path):
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"usvbook"}
     packed = {name for name in names if name.startswith("usvbook/")}
-    modules = {f"usvbook/{p.name}" for p in (ROOT / "usvbook").glob("*.py")} | {"usvbook/py.typed"}
+    modules = {f"usvbook/{p.name}" for p in (ROOT / "usvbook").glob("*.py*")} | {"usvbook/py.typed"}
     weights = {"usvbook/weights/talkers.safetensors", "usvbook/weights/mice.safetensors"}
     assert packed == modules | weights
     assert wheel.stat().st_size < 15_000_000
