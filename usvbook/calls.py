@@ -85,7 +85,7 @@ CALL_COLUMNS = (
     *MEASURES, "interval_s",
 )  # fmt: skip
 
-
+# %% ../nbs/01_calls.ipynb #875e4f68
 @dataclass
 class Calls:
     """Calls of one or more recordings: a table with one row a call, and one patch a row."""

@@ -46,7 +46,7 @@ class Excerpt(NamedTuple):
     high_freq_hz: float
     channel: str = "0"
 
-
+# %% ../nbs/09c_excerpts.ipynb #28b489ab
 def read_excerpt(
     recording: Recording,
     start_s: float,  # cut to the recording

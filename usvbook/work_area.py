@@ -84,7 +84,7 @@ class KeptSegmenter:
         calls.table["audio_path"] = pd.Series([recording.audio_path] * len(calls), dtype="str")
         return calls
 
-
+# %% ../nbs/02c_work_area.ipynb #b467796c
 def _state(recording: Recording) -> tuple[int, int, int]:
     """What changes when a file is written to."""
     try:
