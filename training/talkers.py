@@ -1,9 +1,8 @@
 """Train and measure the networks for people who talk at once.
 
-    python training/talkers.py SPEECH.csv --work FOLDER            the network that is shipped
-    python training/talkers.py SPEECH.csv --work FOLDER --tables   all networks, and the tables
-    python training/talkers.py SPEECH.csv --work FOLDER --update   its rows of the tables only
-    python training/talkers.py SPEECH.csv MORE.csv --work FOLDER --only gain
+    python training/talkers.py SPEECH.csv MORE.csv --work FOLDER            the network shipped
+    python training/talkers.py SPEECH.csv MORE.csv --work FOLDER --update   its rows of the tables
+    python training/talkers.py SPEECH.csv MORE.csv --work FOLDER --tables   all networks, all tables
     python training/talkers.py SPEECH.csv --work FOLDER --only paper --device cuda
 
 SPEECH.csv has the columns file, speaker, split (train, dev) and sex, one recording per reader, and
@@ -12,7 +11,7 @@ and 40 others. The first three quarters of each training recording are learned f
 last quarters are the paper's closed speaker set, those of the other readers its open speaker set.
 
 Further lists, with the columns audio_path, speaker, source (the collection) and licence, are for
-training only, and for those networks only that say so: `gain` goes on from `shipped`, with all
+training only, and for those networks only that say so: `shipped` goes on from `affinity`, with all
 talkers of all lists, and learns what its clustering gains instead of affinities. Its sounds are
 heard at three speeds, words that were joined (column kind) at their own. Its card gives credit by
 collection. A speaker `libri_123` is LibriSpeech's 123, who may be in two lists.
@@ -84,13 +83,13 @@ GAIN = replace(
     rule="mixture", objective="masks", score_weight=5.0, learning_rate=1e-3, seed=11,
 )  # fmt: skip
 NETWORKS = {
-    "shipped": Network(BASE),
+    "affinity": Network(BASE),
+    "shipped": Network(GAIN, start="affinity", more=True),
     **{f"K = {k}": Network(replace(SMALL, n_dims=k)) for k in (5, 10, 20, 40, 60)},
     "K = 40 logistic": Network(replace(MORE, n_dims=40, activation="logistic"), start="K = 40"),
     "whole": Network(replace(MORE, n_dims=40), start="K = 40"),
     "balanced": Network(replace(MORE, n_dims=40), "balanced", "K = 40"),
     "female": Network(replace(MORE, n_dims=40), "female", "K = 40"),
-    "gain": Network(GAIN, start="shipped", more=True),
     "paper": Network(
         replace(
             BASE, n_steps=16_000, hidden=600, n_dims=40, learning_rate=1e-3,
@@ -311,7 +310,7 @@ def scores_of(name: str, given: argparse.Namespace) -> pd.DataFrame:
         return pd.read_csv(kept)
     model = trained(name, given.speech, given.work, given.device, given.hours)
     tables = []
-    whole = name in ("shipped", "gain", "paper")
+    whole = name in ("shipped", "affinity", "paper")
     for n_sources in (2, 3) if whole else (2,):
         for settings in (PAPER_SETTINGS, OUR_SETTINGS) if whole else (OUR_SETTINGS,):
             tables.append(measured(model, name, given.speech, given.mixtures, n_sources, settings))
@@ -337,7 +336,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     given.work.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    names = [n for n in NETWORKS if n not in ("gain", "paper")] if given.tables else [given.only]
+    names = (
+        [n for n in NETWORKS if n not in ("affinity", "paper")] if given.tables else [given.only]
+    )
     tables = [scores_of(name, given) for name in names]
     for name, scores in zip(names, tables, strict=True):
         model = load_model(given.work / f"{name}.safetensors")
