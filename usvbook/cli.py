@@ -254,7 +254,7 @@ def build(
     scheduler: SCHEDULER = None,
     force: FORCE = False,
     n_seeds: Annotated[
-        int, typer.Option(help="fits with other seeds, for the stability; 0: none")
+        int, typer.Option(help="fits with other seeds, and of halves of the calls; 0: neither")
     ] = 3,
     settings: Any = None,
 ) -> None:
@@ -286,13 +286,20 @@ def assign(
     n_jobs: JOBS = None,
     scheduler: SCHEDULER = None,
     force: FORCE = False,
+    leave_unlike: Annotated[
+        bool, typer.Option("--leave-unlike", help="calls unlike their unit get none (-1)")
+    ] = False,
     settings: Any = None,
 ) -> None:
     """Assign the calls of new recordings to the units of a repertoire."""
     with one_line("assign", goes_on=True), workers(scheduler):
         slower = read_settings(settings).get("time_expansion")
-        table = assign_recordings(repertoire, recordings, out, channel, n_jobs, force, slower)
-        tell(f"calls:   {out / 'calls.csv'} ({len(table)} calls)", result=True)
+        table = assign_recordings(
+            repertoire, recordings, out, channel, n_jobs, force, slower, leave_unlike
+        )
+        like = table["is_like_unit"].sum()
+        text = f"{len(table)} calls, {like} of them like their units"
+        tell(f"calls:   {out / 'calls.csv'} ({text})", result=True)
         tell(f"report:  {out / 'report.html'}", result=True)
 
 # %% ../nbs/29_cli.ipynb #d49255c8

@@ -279,7 +279,7 @@ def fit_calls(
     calls: "Calls",  # gets the columns unit, is_inlier, similarity
     settings: dict[str, Any],  # read by read_settings
     n_jobs: int | None,
-    n_seeds: int,  # fits with other seeds to state the stability; 0: none
+    n_seeds: int,  # fits with other seeds; 0: no stability is stated, of halves neither
     watch: Watch,
 ) -> "tuple[Repertoire, np.ndarray]":  # fitted; (n, d) vectors of the calls
     """Make the units of calls, and write them into the table. Raises `Fault` for too few calls."""
@@ -337,12 +337,14 @@ def build_repertoire(
     settings: dict[str, Any] | None = None,  # read by read_settings
     n_jobs: int | None = None,
     force: bool = False,
-    n_seeds: int = 3,  # fits with other seeds to state the stability; 0: none
+    n_seeds: int = 3,  # fits with other seeds; 0: no stability is stated, of halves neither
 ) -> "Repertoire":  # fitted
     """The main job: recordings in, a folder with calls, units, figures and report out."""
     from usvbook.metrics import unit_table
 
     settings, watch = dict(settings or {}), Watch()
+    if n_seeds < 0:
+        raise Fault(f"n_seeds = {n_seeds} is no number of fits; give 0 for none")
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     slower = settings.get("time_expansion")
     with held_folder(out, force) as work:
@@ -402,10 +404,12 @@ def assign_recordings(
     n_jobs: int | None = None,
     force: bool = False,
     time_expansion: float | None = None,  # how many times slower files are; None: as they say
-) -> "pd.DataFrame":  # calls, with unit, is_inlier, similarity
+    leave_unlike: bool = False,  # calls that are not like their unit get none (-1)
+) -> "pd.DataFrame":  # calls, with unit, is_like_unit, similarity
     """Find the calls of new recordings and assign them to the units of a saved repertoire.
 
-    Raises `Fault` if there are no calls, or the repertoire has no segmenter.
+    `is_like_unit`: as like the unit as 95 % of its own calls are (`Repertoire.is_like_unit`). Raises
+    `Fault` if there are no calls, or the repertoire has no segmenter.
     """
     from usvbook.recordings import sha256
     from usvbook.repertoire import Repertoire
@@ -423,13 +427,15 @@ def assign_recordings(
             if not len(table):
                 raise Fault("no calls found in these recordings, nothing to assign; check the band")
             with watch.step("assign"):
-                table["unit"], similarity = repertoire.assign(done.calls)
-                table["is_like_unit"] = repertoire.is_like_unit(
-                    table["unit"].to_numpy(), similarity
+                unit, similarity = repertoire.assign(done.calls, leave_unlike)
+                table["unit"], table["is_like_unit"] = (
+                    unit,
+                    repertoire.is_like_unit(unit, similarity),
                 )
                 table["similarity"] = similarity
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
+            parameters["leave_unlike"] = leave_unlike
             write_assigned(folder, repertoire, table, done.files, parameters, watch, out)
         drop_done(work, done)
     return table
