@@ -484,7 +484,7 @@ def unfolded_masks(
         centres, spread = group_means(V, masks.mT * counts)
     return soft_masks(V, centres, spread, softness)
 
-
+# %% ../nbs/11_deep_clustering.ipynb #a5aa7079
 @torch.no_grad()
 def k_means_labels(
     V: Tensor,  # (segments, N, K) embeddings

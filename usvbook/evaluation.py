@@ -85,7 +85,7 @@ def known_mixture(
     names = tuple(str(bank.names[bank.owners[i]]) for i in which)
     return KnownMixture(sources.astype(np.float32), names, which, levels_db, number)
 
-
+# %% ../nbs/12a_evaluation.ipynb #15f88490
 def known_mixtures(
     bank: SoundBank,  # sounds of single sources
     n_mixtures: int,  # how many

@@ -164,9 +164,11 @@ def band_level(
 
 # %% ../nbs/11b_mixtures.ipynb #b2ea4e0b
 HALF_TAPS = 8  # samples on either side that an interpolated one depends on
+
+
 GAP = 2 * HALF_TAPS + 1  # zeros before, between and after packed sounds
 
-
+# %% ../nbs/11b_mixtures.ipynb #f804c700
 class SoundBank:
     """Sounds of single sources, packed: attributes `samples` (total,), and for each sound `starts`,
     `lengths`, `levels` (RMS in the band), `peaks` (largest STFT magnitude in the band), `owners` (int).
@@ -322,7 +324,7 @@ def check_recipe(recipe: Recipe) -> None:
         if wrong:
             raise TrainingError(f"recipe: {line}")
 
-
+# %% ../nbs/11b_mixtures.ipynb #019abb77
 def recipe_of(config: dict[str, Any]) -> Recipe:
     "Recipe from its plain values after JSON, where tuples have become lists."
     config = dict(config)

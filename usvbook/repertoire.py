@@ -259,7 +259,10 @@ def judge_stability(
     n_seeds: int,  # fits with other seeds
     n_halves: int,  # times that the calls are halved
 ) -> dict[str, float | int]:
-    """The numbers of `Repertoire.stability`; warns where halves are too small for so many units."""
+    """The numbers of `Repertoire.stability`; warns where halves are too small for so many units.
+
+    Raises `Fault` for other calls than the fitted ones.
+    """
     if len(X) != len(fitted.labels_):
         raise Fault(
             f"{len(X)} calls were given, but {len(fitted.labels_)} were fitted; stability is that "

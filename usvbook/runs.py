@@ -339,7 +339,10 @@ def build_repertoire(
     force: bool = False,
     n_seeds: int = 3,  # fits with other seeds; 0: no stability is stated, of halves neither
 ) -> "Repertoire":  # fitted
-    """The main job: recordings in, a folder with calls, units, figures and report out."""
+    """The main job: recordings in, a folder with calls, units, figures and report out.
+
+    Raises `Fault` for a number of seeds below 0.
+    """
     from usvbook.metrics import unit_table
 
     settings, watch = dict(settings or {}), Watch()

@@ -113,7 +113,7 @@ def choose_model(
 def check_device(
     device: str,  # "cpu", "cuda", ...
 ) -> str:
-    "The device, if there is one. `Fault` in one line if not."
+    "The device, if there is one. `Fault` in one line if not. Raises `Fault` if there is none."
     import torch
 
     try:

@@ -257,7 +257,7 @@ def save_run(
     plain = {"recipe": asdict(run.recipe), "front": asdict(run.front), "net": run.net.config}
     return write_tensors(path, tensors, header | plain)
 
-
+# %% ../nbs/11c_training.ipynb #74a70924
 def load_run(
     path: str | Path,  # file that save_run wrote
     device: Any = "cpu",  # where the network goes
