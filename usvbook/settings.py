@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'FILES_READ', 'READING', 'DETECTION', 'CLUSTERING', 'SETTINGS', 'NULLABLE', 'KINDS',
-           'Setting', 'SettingsFileError', 'read_toml', 'as_kind', 'read_settings', 'settings_of', 'make_segmenter',
-           'make_repertoire']
+           'MOST', 'MOST_SEED', 'Setting', 'SettingsFileError', 'read_toml', 'as_kind', 'read_settings', 'check_size',
+           'settings_of', 'make_segmenter', 'make_repertoire']
 
 # %% ../nbs/20_settings.ipynb #1cc8973b
 import math
@@ -143,12 +143,32 @@ def read_settings(
                 settings[name] = None
             else:
                 settings[name] = as_kind(value, kind)
+                check_size(name, settings[name])
+        except Fault as fault:
+            if name in given or config is None:
+                raise
+            raise SettingsFileError(f"{config}: {fault}") from None
         except (TypeError, ValueError, OverflowError):
             text = f"{name} = {value!r} is not {KINDS[kind]}; correct it"
             if name in given or config is None:
                 raise Fault(text) from None
             raise SettingsFileError(f"{config}: {text}") from None
     return settings
+
+# %% ../nbs/20_settings.ipynb #d0de8f4f
+MOST = 1e15  # of any number
+MOST_SEED = 2**32 - 1  # of NumPy's generators
+
+
+def check_size(
+    name: str,  # of a setting
+    value: object,
+) -> None:
+    """Fault for a number that is too large, and for a seed out of range."""
+    if isinstance(value, int | float) and abs(value) > MOST:
+        raise Fault(f"{name} = {value:g} is too large; correct it")
+    if name == "random_state" and isinstance(value, int) and not 0 <= value <= MOST_SEED:
+        raise Fault(f"random_state = {value} must lie between 0 and {MOST_SEED}; correct it")
 
 # %% ../nbs/20_settings.ipynb #8e853fc2
 def settings_of(
