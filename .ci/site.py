@@ -26,6 +26,7 @@ import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
+from functools import partial
 from pathlib import Path
 
 from pages import faults
@@ -38,8 +39,8 @@ SKIPPED = re.compile(r"^#\|\s*(eval:\s*false|slow|notest)\s*$", re.MULTILINE)
 # What Python says of a drawing that a cell ends with, and nbdev of a class without a signature.
 REPR = re.compile(r"^\(?\[?(Text\(|<Axes|<matplotlib|<Figure|<BarContainer|<\S+ at 0x)")
 NO_SIGNATURE = re.compile(r"```python\n(?:class|def) \w+\(\n\s*\*args, \*\*kwargs\n\):\n```\n")
-# Types that a room imports for readers and checkers only are there when signatures are shown.
-NAMES = "import typing; typing.TYPE_CHECKING = True; "
+# Types that a room imports for readers and checkers only: signatures cannot be shown without.
+ONLY_NAMES, NAMES = "if TYPE_CHECKING:", "if TYPE_CHECKING or True:"
 KATEX = "katex@0.16.11"  # the version that smalldocs writes into its pages
 
 
@@ -286,6 +287,16 @@ def make_local(site: Path) -> None:
     has_katex = fetch_katex(site / "site_libs" / "katex")
     if not has_katex:
         print("npm is not there or not reachable: formulas stay as TeX source", file=sys.stderr)
+    text_of = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    places = {page.name: {*re.findall(r'\bid="([^"]+)"', text)} for page, text in text_of.items()}
+
+    def local(link: re.Match, up: str) -> str:
+        """A link to a place on this site; plain words where there is no such place."""
+        name, _, place = link[1].partition("#")
+        there = name in places and (not place or place in places[name])
+        return f'<a href="{up}{link[1]}"{link[2]}>{link[3]}</a>' if there else link[3]
+
+    own = re.compile(rf'<a href="{re.escape(home())}([^"]*)"([^>]*)>(.*?)</a>', re.DOTALL)
     tag = re.compile(r"\s*<(?:link|script)\b[^>]*katex@[^>]*>(?:</script>)?")
     for page in site.rglob("*.html"):
         up = "../" * (len(page.relative_to(site).parts) - 1)
@@ -296,7 +307,7 @@ def make_local(site: Path) -> None:
             )
         else:
             text = tag.sub("", text)
-        text = text.replace(f'href="{home()}', f'href="{up}')
+        text = own.sub(partial(local, up=up), text)
         # An empty icon, or browsers ask for one that is not there.
         text = text.replace("</head>", '<link rel="icon" href="data:,">\n</head>', 1)
         page.write_text(text, encoding="utf-8")
@@ -309,20 +320,29 @@ def make_local(site: Path) -> None:
 
 def render_with_quarto(scratch: Path) -> Path:
     """Render with Quarto, the documented renderer."""
-    command = [sys.executable, "-c", f"{NAMES}from nbdev.quarto import nbdev_docs; nbdev_docs()"]
+    command = [sys.executable, "-c", "from nbdev.quarto import nbdev_docs; nbdev_docs()"]
     subprocess.run(command, cwd=scratch, env=environment(), check=True)
     return scratch / "_docs"
 
 
+def replace_in(folder: Path, old: str, new: str) -> None:
+    """Replace some code in every notebook below a folder."""
+    for path in folder.rglob("*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def render_with_smalldocs(scratch: Path) -> Path:
     """Render nbdev's processed notebooks with smalldocs."""
+    replace_in(scratch / "nbs", ONLY_NAMES, NAMES)
     command = [
         sys.executable,
         "-c",
-        f"{NAMES}from nbdev.serve import proc_nbs; proc_nbs(n_workers=0)",
+        "from nbdev.serve import proc_nbs; proc_nbs(n_workers=0)",
     ]
     subprocess.run(command, cwd=scratch, env=environment(), check=True)
     processed = scratch / "_proc"
+    replace_in(processed, NAMES, ONLY_NAMES)
     rename_pages(processed)
     render = (
         "import sys; from smalldocs.cli import main; sys.exit(main(['render', '--quiet', '.']))"

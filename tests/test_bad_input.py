@@ -327,7 +327,7 @@ BAD_FILES = [
      ("bad.wav", "not finite", "0.5", "export it again")),
     ("silent", sound("bad.wav", seconds_of(0.0)), ("bad.wav", "silent", "check")),
     ("constant", sound("bad.wav", seconds_of(0.25)), ("bad.wav", "constant", "check")),
-    ("rate too low", sound("bad.wav", noise, 48_000), ("bad.wav", "48000 Hz", "lower max_freq_hz")),
+    ("rate too low", sound("bad.wav", noise, 48_000), ("bad.wav", "48000 Hz", "record at 240000")),
 ]  # fmt: skip
 ALONE = [
     Case(name, make, f"detect {words[0]} -o calls.csv", 1, words)
@@ -397,11 +397,11 @@ OTHERS = [
          "assign song.npz bad.wav -o out", 1, ("no calls", "check the band")),
     Case("one call", sound("bad.wav", calls(1)), SOME_CALLS, 1, ("1 call(s)", "too few", "add")),
     Case("fewer calls than units", nothing, "build song.flac -o out --n-clusters 60", 1,
-         ("24 calls", "60 units", "lower n_clusters")),
+         ("24 calls", "60 units", "lower --n-clusters")),
     Case("all calls outliers", nothing, "build song.flac -o out --tau 1.1", 1,
-         ("0 of 24 calls", "tau = 1.1", "lower n_clusters or tau")),
+         ("0 of 24 calls", "tau = 1.1", "lower --n-clusters or")),
     Case("two calls unlike each other", sound("bad.wav", calls(2)),
-         SOME_CALLS + " --tau none --n-clusters 2", 1, ("2 calls", "no unit", "lower lam")),
+         SOME_CALLS + " --tau none --n-clusters 2", 1, ("2 calls", "no unit", "lower --lam")),
     Case("duplicate calls", twice, SOME_CALLS + " --n-clusters 4", 0, ("report",), "out"),
     Case("the same file twice", nothing, "detect song.flac ./song.flac -o calls.csv", 0,
          ("24 calls",), "calls.csv"),
@@ -493,7 +493,7 @@ OVERLAPPING = [
     Case("mixture at a low rate", sound("bad.wav", noise, 4_000), APART, 1,
          ("4000 Hz", "resample", "weights")),
     Case("no source asked for", sound("bad.wav", lambda: noise(8_000), 8_000),
-         "separate bad.wav -n 0 -o out", 1, ("n_sources must be from 1 to 50",)),
+         "separate bad.wav -n 0 -o out", 1, ("--n-sources must be from 1 to 50",)),
     Case("sources are there", both(sound("bad.wav", lambda: noise(8_000), 8_000),
          mine("out/bad_source1.wav")), APART, 1, ("out", "exists", "another")),
     Case("weights that are none", both(sound("bad.wav", lambda: noise(8_000), 8_000),

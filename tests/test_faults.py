@@ -297,7 +297,7 @@ def test_read_error_in_the_middle(place, undisturbed, no_figures):
     read = soundfile.SoundFile.read
 
     def fail(file, frames=-1, **named):
-        if file.name.endswith("2.wav") and file.tell() > 0:
+        if os.fsdecode(file.name).endswith("2.wav") and file.tell() > 0:
             raise OSError(5, "Input/output error")
         return read(file, frames, **named)
 
@@ -306,7 +306,7 @@ def test_read_error_in_the_middle(place, undisturbed, no_figures):
         mock.patch("usvbook.segmentation.level_blocks.__defaults__", (1024, 64)),
     ):
         code, said = run_command("build", "in", "-o", "out", *OPTIONS)
-    assert code == 0 and "2.wav: is damaged after" in said and "copy it again" in said
+    assert code == 0 and "2.wav: is damaged after" in said and "copy it again" in said, said
     assert completed(place, "--force") == ["2.wav"] and results(place / "out") == undisturbed
 
 
@@ -371,7 +371,9 @@ def test_damaged_entry(place, undisturbed, no_figures):
     with searched() as names:
         said = usvbook("build", "in", "-o", "out", *OPTIONS, "--force")
     assert len(names) == 2 and said.count("was damaged and is made anew") == 2
-    assert results(place / "out") == undisturbed
+    now = results(place / "out")
+    assert now.pop("recordings.csv").count(b"was damaged and is made anew") == 2  # it says so
+    assert now == {name: undisturbed[name] for name in undisturbed if name != "recordings.csv"}
 
 
 def test_growing_file(place, undisturbed, no_figures):

@@ -256,7 +256,9 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
     card = load_model(tmp_path / "talkers.safetensors").card
     assert card["steps"] == 60 and "2 talkers, open set, global k-means, hard" in card["figures"]
     table = pd.read_csv(tmp_path / "talkers.csv", comment="#")
-    assert {"shipped", "balanced", "none"} == set(table["network"]) and table["mean"].notna().all()
+    assert {"shipped", "balanced", "gain", "none"} == set(table["network"]) and table[
+        "mean"
+    ].notna().all()
     kept = (tmp_path / "talkers.safetensors").read_bytes()
     speech = [tmp_path / "speech.csv", more]
     with_more = talkers.bank_of(speech, "train", "whole", "first", more=True)

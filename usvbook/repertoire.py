@@ -43,7 +43,7 @@ from .repertoire_files import load_repertoire, save_repertoire
 from .segmentation import Calls, MultitaperSegmenter
 from .self_expression import SolverOptions, as_rows
 from .spectral import Affinity, Seed
-from .ssc import Grouped, WardOnComponents, checked_rows, group_by_graph
+from .ssc import check_n_clusters, Grouped, WardOnComponents, checked_rows, group_by_graph
 
 # %% ../nbs/08_repertoire.ipynb #32d0fca4
 def kmeans_labels(
@@ -160,6 +160,8 @@ class _Steps(_Asked):
     def fit(self, calls: Calls | np.ndarray, y: None = None) -> Self:
         """Find the units of `Calls`, or of vectors (n, d)."""
         X = self._checked(calls, reset=True)
+        if self.n_clusters < 1:
+            check_n_clusters(self.n_clusters, len(X))
         self.remember(calls)
         self.max_similarity_, _ = max_similarity(X)
         takes_part = split_calls(X, self.max_similarity_, self.tau, self.n_clusters)

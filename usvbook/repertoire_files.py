@@ -120,7 +120,7 @@ def read_repertoire(
 
 # %% ../nbs/08a_repertoire_files.ipynb #a8f81a6c
 def load_repertoire(
-    path: str | Path,  # what `save_repertoire` wrote
+    path: str | Path,  # what save_repertoire wrote
     known: Collection[str],  # parameters that the estimator has
 ) -> Stored:
     """Read what `save_repertoire` wrote; RepertoireError, one line, for anything else."""
