@@ -314,7 +314,7 @@ def mosaic_gap(
 
 # %% ../nbs/09_figures.ipynb #9f6a0c62
 def label_tiles(
-    ax: Axes,  # with an image made by tile with `mosaic_gap`
+    ax: Axes,  # with an image made by tile with mosaic_gap
     shape: tuple[int, int],  # (n_freqs, n_frames)
     columns: int,  # pictures in a row
     left: Sequence[str],  # (n,) words above each picture, bold
