@@ -265,7 +265,7 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
     assert with_more.names.tolist() == ["0", "1", "2", "vctk_p1"]  # libri_0 is 0
     assert with_more.owners.tolist() == [0, 1, 2, 0, 0, 1, 2, 0, 3, 0, 1, 2, 0]  # slow, own, fast
     assert with_more.lengths[0] > with_more.lengths[4] > with_more.lengths[9]
-    model = talkers.trained("gain", speech, tmp_path / "work", "cpu", None)
+    model = talkers.trained("gain", speech, tmp_path / "again", "cpu", None)
     assert "VCTK, 1 speakers, CC BY 4.0" in model.card["licence"]
     assert "four talkers" in model.card["limits"] and model.card["recipe"]["objective"] == "masks"
     talkers.main()  # nothing is left to do
