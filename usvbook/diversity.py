@@ -6,6 +6,7 @@
 __all__ = ['LINES', 'shares', 'hill', 'shannon', 'rarefy', 'chao1', 'simpson', 'diversity_table', 'plot_rarefaction']
 
 # %% ../nbs/13b_diversity.ipynb #959438e2
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,7 @@ def hill(
     "Hill number of order q. Raises `Fault` as `shares` does."
     p = shares(counts)
     if q == 1:
-        return np.exp(shannon(counts, base=np.e))
+        return np.exp(shannon(counts, base=math.e))
     powers = np.where(p > 0, np.where(p > 0, p, 1.0) ** q, 0.0)  # 0 ** 0 is no unit
     return powers.sum(-1) ** (1 / (1 - q))
 
