@@ -49,17 +49,20 @@ NEEDED = ("audio_path", "animal", "group")  # columns of a study table
 def check_study(
     table: pd.DataFrame,  # see read_table
     path: str | Path,  # for the words of a fault
+    group: str = "group",  # column of the groups
+    several: bool = False,  # an animal may be in several groups, one after the other
 ) -> None:
     "Raise `Fault` for a table that does not say which animal and group each recording is of."
-    missing = [name for name in NEEDED if name not in table]
+    needed = [*NEEDED[:2], group]
+    missing = [name for name in needed if name not in table]
     if missing:
         there = ", ".join(map(str, table.columns))
         raise Fault(f"{path}: no column {', '.join(missing)}; there are: {there}")
-    for name in NEEDED:
+    for name in needed:
         empty = np.flatnonzero(table[name] == "")
         if len(empty):
             raise Fault(f"{path}: row {empty[0] + 2} has no {name} ({len(empty)} such row(s))")
-    for name in ("animal", "group"):
+    for name in needed[1:]:
         once = table[name].drop_duplicates()
         alike = once.groupby(once.map(plain)).agg(list)
         twice = [names for names in alike if len(names) > 1]
@@ -67,11 +70,12 @@ def check_study(
             raise Fault(
                 f"{path}: {name}s {twice[0]} differ by case or spaces only; write them alike"
             )
-    groups = table.groupby("animal")["group"].unique()
+    groups = table.groupby("animal")[group].unique()
     for animal, names in groups.items():
-        if len(names) > 1:
+        if len(names) > 1 and not several:
             raise Fault(
-                f"{path}: animal {animal} is in groups {' and '.join(names)}; an animal has one"
+                f"{path}: animal {animal} is in groups {' and '.join(names)}; an animal has one, "
+                "unless it is its own control (paired='animal')"
             )
 
 # %% ../nbs/13_animals.ipynb #b6687919
@@ -109,14 +113,19 @@ def matching_row(
 def read_animals(
     path: str | Path,  # study table, see read_table and NEEDED
     recordings: Iterable[str] | pd.DataFrame,  # paths, or a table with audio_path (and channel)
+    group: str = "group",  # column of the groups
+    several: bool = False,  # an animal may be in several groups, one after the other
+    leave_unmatched: bool = False,  # recordings without a row are told and left out
 ) -> pd.DataFrame:  # audio_path, channel, animal, group, ...: one row a recording or channel
     """Which animal is in which recording, in the order of the recordings.
 
-    `channel` is the text of a channel, or "" for all of them. Raises `Fault` where a recording has
-    no row, or rows of several animals and no channel; warns of rows without a recording.
+    `channel` is the text of a channel, or "" for all of them; `group` that of the column asked for.
+    Raises `Fault` where a recording has no row, or rows of several animals and no channel; warns of
+    rows without a recording, and of recordings that are left out.
     """
     table = read_table(path)
-    check_study(table, path)
+    check_study(table, path, group, several)
+    table = table.assign(group=table[group])
     paths = recordings["audio_path"] if isinstance(recordings, pd.DataFrame) else recordings
     paths = list(dict.fromkeys(map(str, paths)))
     rows: dict[str, list[int]] = {}
@@ -125,13 +134,19 @@ def read_animals(
             rows.setdefault(end, []).append(number)
     found = {one: matching_row(one, rows) for one in paths}
     without = [one for one, numbers in found.items() if not numbers]
+    if without and (not leave_unmatched or len(without) == len(found)):
+        remedy = "add them, or pass leave_unmatched=True"
+        remedy = "check the column audio_path" if len(without) == len(found) else remedy
+        raise Fault(f"{path}: no row for {named(without)}; {remedy}")
     if without:
-        raise Fault(f"{path}: no row for {named(without)}; add them, or leave these recordings out")
+        warnings.warn(f"{path}: no row for {named(without)}; left out", StudyWarning, stacklevel=2)
     unused = {*range(len(table))} - {number for numbers in found.values() for number in numbers}
     if unused:
         names = named(table["audio_path"].iloc[sorted(unused)])
-        warnings.warn(f"{path}: no recording for {named([names])}", StudyWarning, stacklevel=2)
-    parts = [table.iloc[numbers].assign(audio_path=one) for one, numbers in found.items()]
+        warnings.warn(f"{path}: no recording for {names}", StudyWarning, stacklevel=2)
+    parts = [
+        table.iloc[numbers].assign(audio_path=one) for one, numbers in found.items() if numbers
+    ]
     return with_channels(pd.concat(parts, ignore_index=True), path)
 
 # %% ../nbs/13_animals.ipynb #e742e993

@@ -6,8 +6,9 @@
 __all__ = ['MOST_EXACT', 'MEASURES', 'check_groups', 'number_of_relabelings', 'arrangements', 'as_strata', 'relabelings',
            'least_p', 'p_of', 'sums_within', 'observed_first', 'permanova', 'principal_coordinates',
            'distances_from_median', 'anova_f', 'dispersion', 'moments', 'welch_t', 'paired_t', 'family_p', 'interval',
-           'hedges_g', 'check_two', 'centred', 'tests', 'compare_values', 'compare_units', 'compare_measures',
-           'compare_pairs', 'plot_unit', 'left_out_distances', 'area_under_curve', 'decode']
+           'hedges_g', 'cliffs_delta', 'check_two', 'centred', 'tests', 'compare_values', 'compare_units',
+           'animal_measures', 'compare_measures', 'compare_pairs', 'plot_unit', 'left_out_distances',
+           'area_under_curve', 'decode']
 
 # %% ../nbs/13a_groups.ipynb #656340c0
 from collections.abc import Iterator, Sequence
@@ -317,6 +318,14 @@ def hedges_g(
     g = (a.mean(0) - b.mean(0)) / np.sqrt(np.maximum(pooled, 1e-300))
     return np.where(pooled > 1e-24, g * (1 - 3 / (4 * free - 1)), 0.0)
 
+
+def cliffs_delta(
+    a: np.ndarray,  # (n_a, k)
+    b: np.ndarray,  # (n_b, k)
+) -> np.ndarray:  # (k,) from -1 to 1
+    "Share of pairs of animals in which the first is larger, less that in which it is smaller."
+    return np.sign(a[:, None] - b[None]).mean((0, 1))
+
 # %% ../nbs/13a_groups.ipynb #8b64a267
 def check_two(codes: np.ndarray, names: list[str], n_rows: int) -> None:
     "Raise `Fault` unless these are two groups of three animals or more, one row an animal."
@@ -374,7 +383,8 @@ def compare_values(
     low, high = interval(a, b, level, paired is not None)
     table = {f"mean_{names[0]}": a.mean(0), f"mean_{names[1]}": b.mean(0)}
     table |= {"difference": a.mean(0) - b.mean(0), "low": low, "high": high}
-    table |= {"hedges_g": hedges_g(a, b), "t": T[0], "p": p, "p_family": family_p(np.abs(T))}
+    table |= {"hedges_g": hedges_g(a, b), "cliffs_delta": cliffs_delta(a, b)}
+    table |= {"t": T[0], "p": p, "p_family": family_p(np.abs(T))}
     return pd.DataFrame(table | {"q": stats.false_discovery_control(p)}, index=values.columns)
 
 # %% ../nbs/13a_groups.ipynb #cceb4941
@@ -412,6 +422,22 @@ def compare_units(
 MEASURES = ("duration_s", "peak_freq_hz", "bandwidth_hz", "snr_db")  # what is compared unless told
 
 
+def animal_measures(
+    table: pd.DataFrame,  # calls: audio_path, channel and the measures
+    animals: pd.DataFrame,  # see usvbook.animals.read_animals
+    measures: Sequence[str] = MEASURES,  # columns of the table
+    statistic: str = "median",  # of an animal's calls: median, mean, std ...
+) -> pd.DataFrame:  # (n_animals, n_measures), of the animals with a call, in the study's order
+    "One number an animal and measure. Raises `Fault` for unknown columns."
+    missing = [name for name in measures if name not in table]
+    if missing:
+        raise Fault(f"no column {', '.join(missing)} in the table of calls")
+    kept = table[table["accepted"].to_numpy(bool)] if "accepted" in table else table
+    found = kept[list(measures)].groupby(animal_of_calls(kept, animals)).agg(statistic)
+    order = animals["animal"].drop_duplicates()
+    return found.loc[[one for one in order if one in found.index]]
+
+
 def compare_measures(
     table: pd.DataFrame,  # calls: audio_path, channel and the measures
     animals: pd.DataFrame,  # see usvbook.animals.read_animals
@@ -420,11 +446,7 @@ def compare_measures(
     **options: object,  # strata, paired, level, n, random_state of compare_values
 ) -> pd.DataFrame:  # one row a measure; an animal without a call has no part in it
     "Measures of the calls between two groups of animals. Raises `Fault` for unknown columns."
-    missing = [name for name in measures if name not in table]
-    if missing:
-        raise Fault(f"no column {', '.join(missing)} in the table of calls")
-    kept = table[table["accepted"].to_numpy(bool)] if "accepted" in table else table
-    per_animal = kept[list(measures)].groupby(animal_of_calls(kept, animals)).agg(statistic)
+    per_animal = animal_measures(table, animals, measures, statistic)
     group = groups_of(animals).loc[per_animal.index]
     found = compare_values(per_animal, group, **options)  # type: ignore[arg-type]
     return found.rename_axis("measure").reset_index()
@@ -435,13 +457,18 @@ def compare_pairs(
     group: Sequence,  # (n_animals,) names of two groups or more
     n: int = 9999,  # see relabelings
     random_state: int = 0,
+    strata: Sequence | None = None,  # (n_animals,)
+    paired: Sequence | None = None,  # (n_animals,)
 ) -> pd.DataFrame:  # group_a, group_b, F, R2, omega2, p, least_p, n, p_holm
     "PERMANOVA of every two groups, with Holm's correction for their number."
     names, rows = np.asarray(group, object).astype(str), []
     for a, b in combinations(sorted(set(names)), 2):
         inside = (names == a) | (names == b)
         D = squareform(pdist(clr(counts[inside])))
-        ways, _ = relabelings(names[inside], n=n, random_state=random_state)
+        kept = [
+            None if one is None else np.asarray(one, object)[inside] for one in (strata, paired)
+        ]
+        ways, _ = relabelings(names[inside], kept[0], kept[1], n, random_state)
         rows.append({"group_a": a, "group_b": b} | permanova(D, names[inside], ways))
     table = pd.DataFrame(rows)
     order = np.argsort(table["p"].to_numpy(), kind="stable")
