@@ -303,7 +303,7 @@ def test_read_error_in_the_middle(place, undisturbed, no_figures):
 
     with (
         mock.patch.object(soundfile.SoundFile, "read", fail),
-        mock.patch("usvbook.segmentation.level_blocks.__defaults__", (1024, 64)),
+        mock.patch("usvbook.levels.level_blocks.__defaults__", (1024, 64)),
     ):
         code, said = run_command("build", "in", "-o", "out", *OPTIONS)
     assert code == 0 and "2.wav: is damaged after" in said and "copy it again" in said, said
