@@ -39,7 +39,7 @@ from usvbook.metrics import (
 from .mupet import MupetSegmenter
 from .outliers import different_calls, max_similarity, split_calls, warn_of_copies
 from .preprocessing import CallImages, unit_rows
-from .repertoire_files import load_repertoire, save_repertoire
+from .repertoire_files import Decided, load_repertoire, save_repertoire
 from .segmentation import Calls, MultitaperSegmenter
 from .self_expression import SolverOptions, as_rows
 from .spectral import Affinity, Seed
@@ -182,6 +182,7 @@ class _Steps(_Asked):
         )
         alone, n_units = takes_part & ~self.is_inlier_, len(self.centroids_)
         self.metrics_ = quality(X, self.labels_, self.is_inlier_, alone, n_clusters=n_units)
+        self.decided_: Decided | None = None
         return self
 
     def remember(self, calls: Calls | np.ndarray) -> None:
@@ -205,6 +206,7 @@ class _Fitted(_Steps):
     centroids_: np.ndarray
     segmenter_: dict[str, Any]
     band_hz_: tuple[float, float]
+    decided_: Decided | None = None
 
     def floors(self) -> np.ndarray:
         """For each unit, the similarity that 95 % of its own calls reach: (K,), `unit_floors`."""
@@ -228,6 +230,12 @@ class _Fitted(_Steps):
 class _Assigning(_Fitted):
     """How new calls get a unit."""
 
+    def _nearest(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.decided_ is None:
+            return assign(X, self.centroids_)
+        nearest, similarity = assign(X, self.decided_.prototypes)
+        return np.where(nearest < 0, -1, self.decided_.owners[nearest]), similarity
+
     def assign(
         self,
         calls: Calls | np.ndarray,
@@ -235,6 +243,7 @@ class _Assigning(_Fitted):
     ) -> tuple[np.ndarray, np.ndarray]:
         """The unit of new calls (Eq. 7), and the similarity to its centroid: (n,), (n,).
 
+        After decisions of people: the unit that owns the most similar prototype.
         Warns with `UnlikeWarning` if more calls than expected are not like their unit.
         """
         check_is_fitted(self)
@@ -243,7 +252,7 @@ class _Assigning(_Fitted):
                 f"calls were cut from {calls.band_hz} Hz, those of this repertoire from "
                 f"{self.band_hz_} Hz; segment with repertoire.segmenter()"
             )
-        units, similarity = assign(self._checked(calls, reset=False), self.centroids_)
+        units, similarity = self._nearest(self._checked(calls, reset=False))
         if caution := self.likeness(units, similarity).caution():
             warnings.warn(caution, UnlikeWarning, stacklevel=2)
         if leave_unlike:
@@ -334,6 +343,7 @@ class Repertoire(ClusterMixin, _Judged):
     - `centroids_` (K, d): means of the inliers of each unit
     - `metrics_`: dict of plain numbers (`usvbook.metrics.quality`)
     - `segmenter_`, `band_hz_`, `channel_`: how the calls were found, if they came as `Calls`
+    - `decided_`: what people decided, with which new calls are assigned; None where nothing was
     """
 
     def save(self, path: str | Path, force: bool = False) -> Path:

@@ -1,0 +1,376 @@
+"""The log of decisions: what any sequence of them leads to, and that nothing done is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from usvbook.curation import (
+    CurationLog,
+    CurationWarning,
+    Decision,
+    History,
+    OpenLog,
+    append,
+    curated_repertoire,
+    decide,
+    line_of,
+    log_from,
+    log_text,
+    new_log,
+    read_decision,
+    read_log,
+    replay,
+    state_of,
+)
+from usvbook.files import Fault
+from usvbook.repertoire import Repertoire
+
+SHARED = Path(os.environ.get("USVBOOK_DATA", "nowhere")).parent / "curation"
+needs_shared = pytest.mark.skipif(
+    not (SHARED / "expected.json").is_file(), reason="the example log is not here"
+)
+N_UNITS, N_CALLS = 4, 8
+FITTED = {f"call {k}": k % N_UNITS for k in range(N_CALLS)}
+
+
+# --------------------------------------------------------------------------- the example
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return json.loads((SHARED / "expected.json").read_text(encoding="utf-8"))
+
+
+def as_expected(state):
+    """A state in the words of the example."""
+    rows = state.table.itertuples()
+    return {
+        "units": state.units,
+        "next_id": state.next_id,
+        "names": {str(u): name for u, name in state.names.items()},
+        "owner": {str(u): owner for u, owner in state.owner.items()},
+        "rejected_units": state.rejected,
+        "calls": {row.key: {"unit": row.unit, "accepted": row.accepted} for row in rows},
+    }
+
+
+@needs_shared
+def test_the_example_after_every_line(expected):
+    log = read_log(SHARED / "curation.jsonl")
+    assert log.n_units == expected["n_units"] and not log.remark
+    for n, state in expected["after_each"].items():
+        assert as_expected(replay(log, expected["fitted"], int(n))) == state
+
+
+@needs_shared
+def test_the_example_line_by_line(expected, tmp_path):
+    """Written one by one, each line is that of the example, byte for byte."""
+    lines = (SHARED / "curation.jsonl").read_bytes().splitlines(keepends=True)
+    path = tmp_path / "curation.jsonl"
+    path.write_bytes(lines[0])
+    for n, line in enumerate(lines[1:], 1):
+        append(path, json.loads(line))
+        assert path.read_bytes() == b"".join(lines[: n + 1])
+        assert (
+            as_expected(replay(read_log(path), expected["fitted"]))
+            == (expected["after_each"][str(n)])
+        )
+
+
+@needs_shared
+def test_what_the_example_refuses(expected, tmp_path):
+    whole = (SHARED / "curation.jsonl").read_bytes()
+    path = tmp_path / "curation.jsonl"
+    for case in expected["refused"]:
+        path.write_bytes(whole)
+        with pytest.raises(Fault) as told:
+            append(path, case["line"])
+        assert str(told.value) == case["error"] and path.read_bytes() == whole
+        text = whole + json.dumps(case["line"]).encode() + b"\n"
+        with pytest.raises(Fault) as told:
+            replay(log_from(text, path), expected["fitted"])
+        assert str(told.value) == case["error"]
+
+
+@needs_shared
+def test_the_example_assigned(expected):
+    case = expected["assign"]
+    repertoire = Repertoire(4)
+    repertoire.centroids_ = np.array(case["prototypes"], float)
+    repertoire.labels_ = np.array(list(expected["fitted"].values()))
+    repertoire.similarity_, repertoire.is_inlier_ = np.ones(6), np.ones(6, bool)
+    repertoire.n_features_in_, repertoire.band_hz_ = 3, (0.0, 0.0)
+    X = np.array(case["prototypes"], float)[repertoire.labels_]
+    state = replay(read_log(SHARED / "curation.jsonl"), expected["fitted"], case["after"])
+    calls = np.array(case["calls"], float)
+    assert repertoire.predict(calls).tolist() == case["nearest_prototype"]
+    for vectors in (X, None):
+        made = curated_repertoire(repertoire, state, vectors)
+        units = made.predict(calls)
+        assert units.tolist() == case["unit"]
+        assert made.decided_.is_accepted(units).tolist() == case["accepted"]
+
+
+# ------------------------------------------------------------------------------ properties
+
+
+def plain_state(decisions, n):
+    """Units of calls and rejected ones after n lines, by the plainest program there is.
+
+    A decision that was undone is passed over; the others are done in their order.
+    """
+    undone = set()
+    for one in reversed(decisions[:n]):  # the last word first: an undone undo undoes nothing
+        if one.op == "undo" and one.seq not in undone:
+            undone.add(one.undoes)
+    unit, there, names = dict(FITTED), set(range(N_UNITS)), {}
+    noise, hidden = set(), set()
+    for one in decisions[:n]:
+        if one.op == "undo" or one.seq in undone:
+            continue
+        if one.op == "merge":
+            unit = {k: one.new[0] if u in one.units else u for k, u in unit.items()}
+            if set(one.units) <= noise:
+                noise.add(one.new[0])
+            there = there - {*one.units} | {*one.new}
+        elif one.op == "split":
+            unit |= {k: u for u, part in zip(one.new, one.parts, strict=True) for k in part}
+            if one.unit in noise:
+                noise |= {*one.new}
+            there = there - {one.unit} | {*one.new}
+        elif one.op == "rename":
+            names[one.unit] = one.name
+        elif one.op in ("reject", "accept"):
+            (noise.add if one.op == "reject" else noise.discard)(one.unit)
+        elif one.op == "reassign":
+            unit |= dict.fromkeys(one.calls, one.unit)
+        else:
+            (hidden.update if one.op == "reject_calls" else hidden.difference_update)(one.calls)
+    accepted = {k: u not in noise and k not in hidden for k, u in unit.items()}
+    names = {u: name for u, name in names.items() if u in there and name}
+    return there, names, unit, accepted, noise & there
+
+
+def draw_decision(data, history):
+    """A decision that could be made now, or not."""
+    seq, units = len(history.decisions) + 1, history.units.there()
+    op = data.draw(st.sampled_from(["merge", "split", "rename", "reject", "accept", "reassign",
+                                    "reject_calls", "accept_calls", "undo", "undo"]))  # fmt: skip
+    unit = data.draw(st.sampled_from(units))
+    calls = tuple(data.draw(st.lists(st.sampled_from([*FITTED]), min_size=1, max_size=3)))
+    free = history.units.next_id
+    if op == "merge":
+        other = data.draw(st.sampled_from(units))
+        return Decision(op, seq, units=(unit, other), new=(free,))
+    if op == "split":
+        table = state_of(history).table
+        own = table["key"][table["unit"] == unit].tolist()
+        cut = data.draw(st.integers(0, len(own)))
+        parts = tuple(part for part in (tuple(own[:cut]), tuple(own[cut:])) if part)
+        return Decision(op, seq, unit=unit, parts=parts, new=(free, free + 1)[: len(parts)])
+    if op == "undo":
+        return Decision(op, seq, undoes=data.draw(st.integers(1, seq)))
+    if op == "rename":
+        return Decision(op, seq, unit=unit, name=data.draw(st.sampled_from(["up", "down", ""])))
+    if op in ("reject", "accept"):
+        return Decision(op, seq, unit=unit)
+    return Decision(op, seq, calls=calls, unit=unit if op == "reassign" else None)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+@given(st.data())
+def test_any_log(data):
+    """Replay is what was seen; a plain program that starts anew each time says the same."""
+    history, seen, used = History(N_UNITS, FITTED), [], set(range(N_UNITS))
+    for _ in range(data.draw(st.integers(1, 25))):
+        one = draw_decision(data, history)
+        before = state_of(history)
+        try:
+            history.add(one)
+        except Fault as error:
+            assert "\n" not in str(error)
+            after = state_of(history)  # what is refused leaves no trace
+            assert after.table.equals(before.table) and after.units == before.units
+            continue
+        if one.op != "undo":
+            assert not used & {*one.new}  # never reused
+        used |= {*one.new}
+        seen.append(state_of(history))
+    log = CurationLog("9a3b", N_UNITS, tuple(history.decisions))
+    assert log_from(log_text(log).encode(), "log").decisions == log.decisions
+    for n, state in enumerate(seen, 1):
+        again = replay(log, FITTED, n)
+        there, names, unit, accepted, noise = plain_state(history.decisions, n)
+        assert again.table.equals(state.table) and again.names == state.names == names
+        assert {*again.units} == {*state.units} == there and {*again.rejected} == noise
+        assert dict(zip(again.table["key"], again.table["unit"], strict=True)) == unit
+        assert dict(zip(again.table["key"], again.table["accepted"], strict=True)) == accepted
+        assert again.table["unit"].isin(again.units).all() and again.next_id == state.next_id
+        assert again.next_id == 1 + max(
+            [N_UNITS - 1, *(u for one in history.decisions[:n] for u in one.new)]
+        )
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
+@given(st.data())
+def test_undoing_all_of_it_leads_back(data):
+    """From the last to the first, everything can be undone; only used numbers are left."""
+    history = History(N_UNITS, FITTED)
+    start = state_of(history)
+    for _ in range(data.draw(st.integers(1, 12))):
+        one = draw_decision(data, history)
+        try:
+            if one.op != "undo":
+                history.add(one)
+        except Fault:
+            continue
+    n = len(history.decisions)
+    for seq in range(n, 0, -1):
+        history.add(Decision("undo", len(history.decisions) + 1, undoes=seq))
+    end = state_of(history)
+    assert end.table.equals(start.table) and end.units == start.units and end.names == {}
+    assert end.owner == start.owner and not end.rejected
+    for seq in range(2 * n, n, -1):  # and all of it back again
+        history.add(Decision("undo", len(history.decisions) + 1, undoes=seq))
+    assert state_of(history).table.equals(replay(
+        CurationLog("", N_UNITS, tuple(history.decisions[:n])), FITTED).table)  # fmt: skip
+
+
+@pytest.fixture
+def log_file(tmp_path):
+    """A log that begins, beside the table of its calls."""
+    path = tmp_path / "curation.jsonl"
+    new_log(path, "9a3b", N_UNITS)
+    table = pd.DataFrame({"call_key": [*FITTED], "unit_fitted": [*FITTED.values()]})
+    table.to_csv(tmp_path / "calls.csv", index=False)
+    return path
+
+
+def test_torn_at_any_byte(log_file):
+    for name in ("up", "ü", "下"):
+        append(log_file, Decision("rename", unit=0, name=name))
+    whole = log_file.read_bytes()
+    ends = [k for k, byte in enumerate(whole) if byte == ord("\n")]
+    for cut in range(ends[0] + 1, len(whole) + 1):
+        n = sum(end < cut for end in ends) - 1 + (cut in ends)  # whole but for the end of the line
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert len(log_from(whole[:cut], log_file).decisions) == n
+        told = any(w.category is CurationWarning for w in caught)
+        assert told == (whole[cut - 1 : cut] != b"\n" and cut not in ends)
+
+
+def test_calls_of_the_folder_are_known_to_its_log(log_file):
+    with pytest.raises(Fault, match="line 2: call x is not among the calls"):
+        append(log_file, Decision("reject_calls", calls=("x",)))
+    append(log_file, Decision("reassign", calls=("call 5",), unit=0))
+    with pytest.raises(Fault, match="line 3: call call 4 of unit 0 stands in no part"):
+        append(log_file, {"op": "split", "unit": 0, "parts": [["call 0"], ["call 5"]]})
+    done = append(log_file, {"op": "split", "unit": 0, "parts": [["call 0", "call 4"], ["call 5"]]})
+    assert done.new == (4, 5)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from usvbook.curation import Decision, OpenLog, decide
+log = OpenLog(Path(sys.argv[1]))
+for k in range(int(sys.argv[3])):
+    one = decide(log, Decision("rename", unit=1, name=f"{sys.argv[2]} {k}", who=sys.argv[2]))
+    print(one.seq, one.name, flush=True)
+"""
+
+
+def start_writer(path, who, n):
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), who, str(n)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_writers(log_file):
+    """Both write all they have to say, in turns, and each line was read by the other."""
+    writers = [start_writer(log_file, who, 40) for who in ("anna", "ben")]
+    said = [writer.communicate(timeout=120)[0].splitlines() for writer in writers]
+    log = read_log(log_file)
+    assert [one.seq for one in log.decisions] == [*range(1, 81)] and not log.remark
+    for who, lines in zip(("anna", "ben"), said, strict=True):
+        mine = [f"{one.seq} {one.name}" for one in log.decisions if one.who == who]
+        assert mine == lines and len(lines) == 40
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not killed in this way there")
+@pytest.mark.parametrize("wait_s", [0.0, 0.05, 0.2])
+def test_killed_while_deciding(log_file, wait_s):
+    """What was said to be done is in the log, in its place; at most one more is."""
+    writer = start_writer(log_file, "anna", 100_000)
+    shown = [writer.stdout.readline()]
+    time.sleep(wait_s)
+    writer.send_signal(signal.SIGKILL)
+    shown += writer.communicate(timeout=60)[0].splitlines()
+    with warnings.catch_warnings(action="ignore"):
+        log = read_log(log_file)
+    stored = [f"{one.seq} {one.name}" for one in log.decisions]
+    shown = [line.strip() for line in shown]
+    shown = shown if shown[-1] in stored else shown[:-1]  # the last line may itself be cut
+    assert stored[: len(shown)] == shown and len(stored) - len(shown) <= 1
+    with warnings.catch_warnings(action="ignore"):
+        assert append(log_file, Decision("reject", unit=1)).seq == len(stored) + 1  # and on it goes
+
+
+def test_another_repertoire(log_file):
+    (log_file.parent / "repertoire.npz").write_bytes(b"another one")
+    with pytest.raises(Fault, match="is the log of another repertoire"):
+        decide(OpenLog(log_file), Decision("reject", unit=1))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"op": "merge", "units": [1]}, "two different units"),
+        ({"op": "merge", "units": [1, 1]}, "two different units"),
+        ({"op": "merge", "units": [0, 1], "new": [4, 5]}, "2 new numbers for 1"),
+        ({"op": "reject", "unit": -1}, "not a unit"),
+        ({"op": "reject"}, "unit of reject is None"),
+        ({"op": "rename", "unit": 1, "name": 3}, "not a text"),
+        ({"op": "reassign", "unit": 1, "calls": []}, "list of call keys"),
+        ({"op": "undo", "undoes": 5}, "there is no such entry"),
+        ({"op": "add_call", "call": "call 1", "unit": 1, "box": [0, 1, 2, 3]}, "there already"),
+        ({"op": "correct_call", "call": "x", "box": [0, 1, 2, 3]}, "not among the calls"),
+        ({"op": "reject", "unit": 1, "who": 7}, "who is not a text"),
+    ],
+)
+def test_wrong_lines(log_file, line, words):
+    before = log_file.read_bytes()
+    with pytest.raises(Fault, match=words):
+        append(log_file, line)
+    assert log_file.read_bytes() == before
+
+
+def test_drawn_calls():
+    history = History(N_UNITS, FITTED)
+    box = (1.0, 1.5, 50e3, 60e3)
+    history.add(Decision("add_call", 1, call="new", unit=2, box=box))
+    history.add(Decision("correct_call", 2, call="call 1", box=box))
+    history.add(Decision("reassign", 3, calls=("new",), unit=3))
+    state = state_of(history)
+    assert state.added == ["new"] and state.boxes == {"new": box, "call 1": box}
+    assert state.table.iloc[-1].tolist() == ["new", 3, True] and len(state.table) == N_CALLS + 1
+    with pytest.raises(Fault, match="entry 1 cannot be undone: 3 rests on call new"):
+        history.add(Decision("undo", 4, undoes=1))
+    history.add(Decision("undo", 4, undoes=3))
+    history.add(Decision("undo", 5, undoes=1))
+    assert len(state_of(history).table) == N_CALLS and "new" not in state_of(history).boxes
+    assert line_of(read_decision(json.loads(line_of(history.decisions[0])))) == (
+        line_of(history.decisions[0])
+    )
