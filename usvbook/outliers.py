@@ -9,6 +9,7 @@ __all__ = ['TIE', 'COPY', 'max_similarity', 'split_outliers', 'inlier_share', 's
 # %% ../nbs/04_outliers.ipynb #095c3de5
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,13 +36,16 @@ def _row_norms(X: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/04_outliers.ipynb #2b383841
 def _nearest_of(
-    X: np.ndarray, inverse: np.ndarray, rows: np.ndarray
+    cosines: np.ndarray | None, X: np.ndarray, inverse: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Similarity and index of the nearest neighbours of some rows; inverse lengths, 0 if empty."""
     empty = inverse == 0
-    block = X[rows] @ X.T
-    block *= inverse
-    block *= inverse[rows, None]
+    if cosines is None:
+        block = X[rows] @ X.T
+        block *= inverse
+        block *= inverse[rows, None]
+    else:
+        block = cosines[rows]
     block[:, empty] = -np.inf
     block[np.arange(len(rows)), rows] = -np.inf
     best = (block >= block.max(axis=1, keepdims=True) - TIE).argmax(axis=1)
@@ -54,6 +58,7 @@ def _nearest_of(
 def max_similarity(
     X: np.ndarray,  # (n, d), one call a row, float32 or float64
     block_rows: int = 1024,  # rows of X X^T held at a time
+    cosines: np.ndarray | None = None,  # (n, n) of all pairs, where they are known; only looked at
 ) -> tuple[np.ndarray, np.ndarray]:
     """The largest cosine similarity of each call to another call, and which call that is.
 
@@ -74,8 +79,10 @@ def max_similarity(
     similarity, nearest = np.zeros(len(X), np.float32), np.full(len(X), -1, np.int64)
     if (~empty).sum() < 2:
         return similarity, nearest
-    parts = [np.arange(k, min(k + block_rows, len(X))) for k in range(0, len(X), block_rows)]
-    for rows, found in zip(parts, shared_out(_nearest_of, (X, inverse), parts), strict=True):
+    size = block_rows if cosines is None else min(block_rows, 64)  # rows that stay in the cache
+    parts = [np.arange(k, min(k + size, len(X))) for k in range(0, len(X), size)]
+    nearest_of = partial(_nearest_of, cosines)
+    for rows, found in zip(parts, shared_out(nearest_of, (X, inverse), parts), strict=True):
         similarity[rows], nearest[rows] = found
     return similarity, nearest
 

@@ -41,7 +41,7 @@ from .outliers import different_calls, max_similarity, split_calls, warn_of_copi
 from .preprocessing import CallImages, unit_rows
 from .repertoire_files import Decided, load_repertoire, save_repertoire
 from .segmentation import Calls, MultitaperSegmenter
-from .self_expression import SolverOptions, as_rows
+from .self_expression import SolverOptions, as_rows, gram_once
 from .spectral import Affinity, Seed
 from .ssc import check_n_clusters, Grouped, WardOnComponents, checked_rows, group_by_graph
 
@@ -71,6 +71,7 @@ def group_calls(
     options: SolverOptions | None = None,  # with one of METHODS; None: the defaults
     normalise: str | None = "columns",  # of the spectral embedding: "columns", "rows", None
     random_state: Seed = None,
+    products: np.ndarray | None = None,  # (n, n) Gram matrix of the unit rows, where it is known
 ) -> Grouped:
     """Group calls by one of the METHODS. Raises `Fault` for another method."""
     options = options or SolverOptions()
@@ -82,8 +83,9 @@ def group_calls(
     if options.method not in METHODS:
         raise Fault(f"method = {options.method!r} is not known; choose one of {', '.join(METHODS)}")
     return group_by_graph(
-        as_rows(unit_rows(X)), n_clusters, options, random_state=random_state, normalise=normalise
-    )
+        as_rows(unit_rows(X)), n_clusters, options,
+        random_state=random_state, normalise=normalise, products=products,
+    )  # fmt: skip
 
 # %% ../nbs/08_repertoire.ipynb #9b278061
 def at_all_calls(
@@ -163,11 +165,14 @@ class _Steps(_Asked):
         if self.n_clusters < 1:
             check_n_clusters(self.n_clusters, len(X))
         self.remember(calls)
-        self.max_similarity_, _ = max_similarity(X)
-        takes_part = split_calls(X, self.max_similarity_, self.tau, self.n_clusters)
         options = SolverOptions.of(self)
+        cosines = gram_once(as_rows(unit_rows(X)), options)  # one pass for split and graph
+        self.max_similarity_, _ = max_similarity(X, cosines=cosines)
+        takes_part = split_calls(X, self.max_similarity_, self.tau, self.n_clusters)
+        if cosines is not None and not takes_part.all():
+            cosines = cosines[np.ix_(takes_part, takes_part)]
         grouped = group_calls(
-            X[takes_part], self.n_clusters, options, self.normalise, self.random_state
+            X[takes_part], self.n_clusters, options, self.normalise, self.random_state, cosines
         )
         grouped = at_all_calls(grouped, takes_part)
         self.coef_, self.affinity_matrix_ = grouped.coef, grouped.affinity

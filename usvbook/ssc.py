@@ -105,12 +105,13 @@ def call_graph(
     X: np.ndarray,  # (n, d) calls as rows of unit length
     options: SolverOptions | None = None,  # with method "cosine" too; None: the defaults
     threshold: float = 1e-3,  # coefficients below it are noise, see affinity
+    products: np.ndarray | None = None,  # (n, n) float32 gram(X), where it is known
 ) -> CallGraph:
     """The graph of the calls: by self-expression (Eq. 1 to 4), or by cosines (Eq. 8)."""
     options = options or SolverOptions()
     if options.method == "cosine":
         return CallGraph(None, cosine_affinity(X))
-    coef = self_expression(X, options)
+    coef = self_expression(X, options, products)
     return CallGraph(coef, affinity(coef, threshold))
 
 # %% ../nbs/05_ssc.ipynb #a0cc2cf1
@@ -206,11 +207,15 @@ def group_by_graph(
     normalise: str | None = "columns",  # of the embedding, see cut_graph
     min_component: int = 2,  # connected components with fewer calls count as isolated
     n_init: int = 10,  # starts of k-means
+    products: np.ndarray | None = None,  # (n, n) float32 gram(X), where it is known
 ) -> Grouped:
     """From calls to units by graph and cut; warns of copies, and if the graph falls apart."""
     same = different_calls(X)
     m = len(same.first)
-    graph = call_graph(X if m == len(X) else X[same.first], options, threshold)
+    if m < len(X):
+        products = None if products is None else products[np.ix_(same.first, same.first)]
+    rows = X if m == len(X) else X[same.first]
+    graph = call_graph(rows, options, threshold, products)
     with warnings.catch_warnings():
         if m <= n_clusters and m < len(X):
             warnings.simplefilter("ignore", GraphWarning)  # nothing is cut then
