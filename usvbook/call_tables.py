@@ -207,9 +207,9 @@ def write_audacity(marks: pd.DataFrame, path: Path) -> None:
             lines.append("\t".join(["\\", *(f"{edge:.3f}" for edge in edges)]))
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
 
-# %% ../nbs/01e_call_tables.ipynb #a01e962a
+# %% ../nbs/01e_call_tables.ipynb #cfef13e0
 def read_boxes(path: Path, how: Reading) -> pd.DataFrame:
-    """Marks of a table without header: start, end, low, high, and perhaps a label; s and Hz."""
+    """Marks of a table without header: start, end, low, high, perhaps a label. Raises `MarkError`."""
     table = read_table_text(path, how, has_header=False)
     width = len(table.rows[0])
     is_number = NUMBER.fullmatch(table.rows[0][-1].strip().replace(",", "."))

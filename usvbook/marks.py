@@ -7,7 +7,7 @@ __all__ = ['Reader', 'Writer', 'FORMATS', 'FAMILIES', 'Format', 'format_named', 
            'format_by_fields', 'sniff', 'named_format', 'read_file', 'read_marks', 'write_marks', 'read_events',
            'stem_of', 'files_of_marks', 'places_to_write', 'named_marks', 'convert_marks']
 
-# %% ../nbs/01b_marks.ipynb #863f7299
+# %% ../nbs/01b_marks.ipynb #169731a1
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,24 @@ from pathlib import Path
 import pandas as pd
 
 
-from . import call_tables as tables
+from usvbook.call_tables import (
+    read_audacity,
+    read_boxes,
+    read_generic_seq,
+    read_named,
+    read_own,
+    read_pairs,
+    read_raven,
+    read_simple_seq,
+    with_results,
+    write_audacity,
+    write_boxes,
+    write_generic_seq,
+    write_own,
+    write_pairs,
+    write_raven,
+    write_simple_seq,
+)
 from .files import PlaceError, in_one_line, in_one_move
 from usvbook.mark_tables import (
     NUMBER,
@@ -59,42 +76,42 @@ class Format:
         """Whether files of this format are written."""
         return self.writer is not None
 
-# %% ../nbs/01b_marks.ipynb #8e565114
+# %% ../nbs/01b_marks.ipynb #176a2149
 FORMATS: dict[str, Format] = {
     "usvbook": Format(
         "our own tables: calls.csv, or marks with all that is known", ".csv",
-        tables.read_own, tables.write_own, True, True, True, True,
+        read_own, write_own, True, True, True, True,
         header=("audio_path", "onset_s", "offset_s"),
     ),
     "raven": Format(
         "Raven: selection table", ".Table.1.selections.txt",
-        tables.read_raven, tables.write_raven, True,
+        read_raven, write_raven, True,
         header=("Begin Time (s)", "End Time (s)", "Selection"),
     ),
     "audacity": Format(
-        "Audacity: labels", ".txt", tables.read_audacity, tables.write_audacity, True
+        "Audacity: labels", ".txt", read_audacity, write_audacity, True
     ),
     "deepsqueak-csv": Format(
-        "DeepSqueak: CSV without header, Hz", ".csv", tables.read_boxes, tables.write_boxes, True
+        "DeepSqueak: CSV without header, Hz", ".csv", read_boxes, write_boxes, True
     ),
     "sv-csv": Format(
         "Sonic Visualiser: layer of boxes, CSV", ".csv",
-        tables.read_boxes, tables.write_boxes, True,
+        read_boxes, write_boxes, True,
     ),
     "generic-seq": Format(
-        "crowsetta: generic-seq", ".csv", tables.read_generic_seq, tables.write_generic_seq,
+        "crowsetta: generic-seq", ".csv", read_generic_seq, write_generic_seq,
         has_recording=True, header=("label", "notated_path"),
     ),
     "simple-seq": Format(
-        "crowsetta: simple-seq", ".csv", tables.read_simple_seq, tables.write_simple_seq,
+        "crowsetta: simple-seq", ".csv", read_simple_seq, write_simple_seq,
         header=("onset_s", "offset_s", "label"),
     ),
     "ava": Format(
         "AVA and others: two numbers a line, onset and offset", ".txt",
-        tables.read_pairs, tables.write_pairs, has_label=False,
+        read_pairs, write_pairs, has_label=False,
     ),
     "table": Format(
-        "any table, its columns named by columns", ".csv", tables.read_named,
+        "any table, its columns named by columns", ".csv", read_named,
         has_band=True, has_accepted=True, has_recording=True,
     ),
 }  # fmt: skip
@@ -311,7 +328,7 @@ def named_marks(
     """The marks of a file, each with a recording: the one with the file's name where none is named."""
     marks = read_file(path, fmt, how)
     if named_format(path, fmt, how.columns) == "usvbook":
-        marks = tables.with_results(marks, path, how)
+        marks = with_results(marks, path, how)
     name = marks["audio_path"].mask(marks["audio_path"] == "", stem_of(path))
     return marks.assign(audio_path=name)
 
