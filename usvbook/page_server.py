@@ -23,12 +23,26 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any, TextIO
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .files import Fault, in_one_line
+
+# %% ../nbs/10c_page_server.ipynb #1f16ccbd
+if TYPE_CHECKING:
+    from ipykernel.kernelapp import IPKernelApp
+    from tornado.httputil import (
+        HTTPConnection,
+        HTTPHeaders,
+        HTTPServerConnectionDelegate,
+        HTTPServerRequest,
+        RequestStartLine,
+        ResponseStartLine,
+    )
+    from tornado.web import Application
 
 # %% ../nbs/10c_page_server.ipynb #48bd61f9
 def need_voila() -> None:
@@ -92,7 +106,7 @@ def as_script(text: str) -> str:
 def first_application(
     waiting: Waiting,
     token: str,
-) -> Any:  # tornado's Application
+) -> "Application":
     """The first page, for those who know the token."""
     from tornado.iostream import StreamClosedError
     from tornado.web import Application, HTTPError, RequestHandler
@@ -131,24 +145,24 @@ def one_kernel(
     one = str(uuid4())
 
     class OneKernel(AsyncMappingKernelManager):
-        async def start_kernel(self, **given: Any) -> str:  # type: ignore[override]
+        async def start_kernel(self, **given: object) -> str:  # type: ignore[override]
             if one not in self:
-                kernel: Any = AsyncIOLoopKernelManager(
+                kernel = AsyncIOLoopKernelManager(
                     parent=self, connection_file=str(file), owns_kernel=False
                 )
                 kernel.load_connection_file()
                 kernel.kernel_id, kernel.kernel_name = one, "python3"
                 kernel.ready.set_result(None)
-                kernel.execution_state, kernel.reason = "idle", ""
-                kernel.last_activity = datetime.now(UTC)
+                now = datetime.now(UTC)
+                vars(kernel).update(execution_state="idle", reason="", last_activity=now)
                 self._kernels[one], self._kernel_connections[one] = kernel, 0
                 self._kernel_ports[one] = kernel.ports
             return one
 
-        async def shutdown_kernel(self, *given: Any, **more: Any) -> None:  # type: ignore[override]
+        async def shutdown_kernel(self, *given: object, **more: object) -> None:  # type: ignore[override]
             """A page was closed; others come."""
 
-        async def shutdown_all(self, *given: Any, **more: Any) -> None:  # type: ignore[override]
+        async def shutdown_all(self, *given: object, **more: object) -> None:  # type: ignore[override]
             """The kernel ends with its command."""
 
     return OneKernel
@@ -164,10 +178,12 @@ def offline() -> type:
     from tornado.web import OutputTransform
 
     class Offline(OutputTransform):
-        def __init__(self, request: Any) -> None:
+        def __init__(self, request: "HTTPServerRequest") -> None:
             pass
 
-        def transform_first_chunk(self, status, headers, chunk, finishing):
+        def transform_first_chunk(
+            self, status: int, headers: "HTTPHeaders", chunk: bytes, finishing: bool
+        ) -> tuple[int, "HTTPHeaders", bytes]:
             kept = self.transform_chunk(chunk, finishing)
             if "Content-Length" in headers and len(kept) != len(chunk):
                 headers["Content-Length"] = str(len(kept))
@@ -203,7 +219,7 @@ def write_notebook(
 def voila_application(
     folder: Path,  # with kernel.json
     token: str,
-) -> Any:  # tornado's Application
+) -> "Application":
     """Voila's pages, for a server that is there already."""
     from voila.app import Voila
 
@@ -223,37 +239,40 @@ def voila_application(
 
 # %% ../nbs/10c_page_server.ipynb #52e8d7a4
 def make_front(
-    application: Any,  # tornado's; may be replaced as the attribute `application`
-) -> Any:  # what an HTTPServer serves
-    """A server's side of connections, which asks for the application with each request."""
+    application: Callable[[], "Application"],  # asked with each request
+) -> "HTTPServerConnectionDelegate":
+    """A server's side of connections, whose application may change."""
     from tornado.httputil import HTTPMessageDelegate, HTTPServerConnectionDelegate
 
     class Late(HTTPMessageDelegate):
-        def __init__(self, *connections: Any) -> None:
-            self.connections: Any = connections
-            self.to: Any = None
+        def __init__(self, server: object, request: "HTTPConnection") -> None:
+            self.connections = server, request
+            self.to: HTTPMessageDelegate | None = None
 
-        def headers_received(self, start_line: Any, headers: Any) -> Any:
-            self.to = front.application.start_request(*self.connections)
+        def headers_received(
+            self, start_line: "RequestStartLine | ResponseStartLine", headers: "HTTPHeaders"
+        ) -> "Awaitable[None] | None":
+            self.to = application().start_request(*self.connections)
             return self.to.headers_received(start_line, headers)
 
-        def data_received(self, chunk: bytes) -> Any:
-            return self.to.data_received(chunk)
+        def data_received(self, chunk: bytes) -> "Awaitable[None] | None":
+            return self.to.data_received(chunk) if self.to is not None else None
 
         def finish(self) -> None:
-            self.to.finish()
+            if self.to is not None:
+                self.to.finish()
 
         def on_connection_close(self) -> None:
             if self.to is not None:
                 self.to.on_connection_close()
 
     class Front(HTTPServerConnectionDelegate):
-        def start_request(self, server_conn: object, request_conn: Any) -> Any:
+        def start_request(
+            self, server_conn: object, request_conn: "HTTPConnection"
+        ) -> HTTPMessageDelegate:
             return Late(server_conn, request_conn)
 
-    front: Any = Front()
-    front.application = application
-    return front
+    return Front()
 
 # %% ../nbs/10c_page_server.ipynb #90e3b8aa
 ENDING = tuple(
@@ -275,13 +294,13 @@ def server_main() -> None:
 
     given = json.loads(sys.stdin.readline())
     loop, waiting = IOLoop.current(), Waiting()
-    front = make_front(first_application(waiting, given["token"]))
-    server = HTTPServer(front)
+    pages = [first_application(waiting, given["token"])]  # the last one answers
+    server = HTTPServer(make_front(lambda: pages[-1]))
     server.add_sockets([received(given["socket"])])
 
     def hear(message: dict[str, Any]) -> None:
         if "ready" in message:
-            front.application = voila_application(Path(given["folder"]), given["token"])
+            pages.append(voila_application(Path(given["folder"]), given["token"]))
             deafen()  # Voila has set its own ways of ending
         waiting.hear(message)
 
@@ -296,19 +315,19 @@ def server_main() -> None:
     loop.start()
 
 # %% ../nbs/10c_page_server.ipynb #3cd2a1f8
-def shared(port: socket.socket, process: int) -> Any:
+def shared(port: socket.socket, process: int) -> str | int:
     """What another process needs to use an open port."""
     if os.name == "nt":
         return base64.b64encode(port.share(process)).decode("ascii")  # type: ignore[attr-defined]
     return port.fileno()
 
 
-def received(port: Any) -> socket.socket:
+def received(port: str | int) -> socket.socket:
     """The open port from what `shared` gave."""
     if os.name == "nt":
-        found = socket.fromshare(base64.b64decode(port))  # type: ignore[attr-defined]
+        found = socket.fromshare(base64.b64decode(str(port)))  # type: ignore[attr-defined]
     else:
-        found = socket.socket(fileno=port)
+        found = socket.socket(fileno=int(port))
     found.setblocking(False)
     return found
 
@@ -376,7 +395,7 @@ class Told(io.TextIOBase):
 # %% ../nbs/10c_page_server.ipynb #73ab20e6
 @contextmanager
 def on_signals(
-    end: Callable[[int, Any], None],  # called with a signal that asks to end
+    end: Callable[[int, FrameType | None], None],  # called with a signal that asks to end
 ) -> Iterator[None]:
     """Within it, signals that end a program call `end`; those that were ignored stay so."""
     before = {number: signal.getsignal(number) for number in ENDING}
@@ -392,7 +411,7 @@ def on_signals(
 # %% ../nbs/10c_page_server.ipynb #7aa0d3b9
 def open_kernel(
     folder: Path,  # private
-) -> Any:  # ipykernel's application, whose widgets know where to go
+) -> "IPKernelApp":  # whose widgets know where to go
     """Make this process a kernel, whose connection file lies in the folder."""
     from ipykernel.kernelapp import IPKernelApp
 
@@ -418,8 +437,8 @@ def open_kernel(
 
 # %% ../nbs/10c_page_server.ipynb #c2be8e15
 def run_kernel(
-    app: Any,  # from open_kernel
-    shown: Any,  # what each page displays
+    app: "IPKernelApp",  # from open_kernel
+    shown: object,  # what each page displays
     server: Server,
 ) -> None:
     """Answer the pages until a signal ends it; Fault where the server has gone."""
@@ -432,6 +451,7 @@ def run_kernel(
             loop.stop()
 
     with on_signals(lambda number, frame: loop.add_callback(loop.stop)):
+        assert app.shell is not None
         app.shell.user_ns["shown"] = shown
         PeriodicCallback(watch, 500).start()
         server.send(ready=True)
@@ -440,13 +460,13 @@ def run_kernel(
         raise Fault("the server of the page has ended; run the command again")
 
 # %% ../nbs/10c_page_server.ipynb #0d8f3b61
-def interrupt(number: int, frame: Any) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
     """Any ending signal is an interrupt."""
     raise KeyboardInterrupt
 
 
 def serve(
-    make: Callable[[], Any],  # makes what is shown: a widget, or what displays one
+    make: Callable[[], object],  # makes what is shown: a widget, or what displays one
     port: int = 0,  # 0: a free one
     browser: bool = True,  # open a browser
     say: Callable[[str], None] = print,  # told the address
