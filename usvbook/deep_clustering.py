@@ -13,13 +13,17 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .files import Fault
+
+# %% ../nbs/11_deep_clustering.ipynb #ty11c4ec
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # %% ../nbs/11_deep_clustering.ipynb #587e579c
 FLOOR_DB = -120.0  # level of digital silence; below the rounding noise of 16-bit samples
@@ -57,7 +61,7 @@ class FrontEnd:
         "Frequency of each bin in the band, (n_bins,)."
         return np.arange(self.band.start, self.band.stop) * (self.samplerate_hz / self.n_fft)
 
-    def window_tensor(self, device: Any = None) -> Tensor:
+    def window_tensor(self, device: torch.device | str | None = None) -> Tensor:
         "The window, (n_fft,) float32."
         hann = torch.hann_window(self.n_fft, dtype=torch.float64)
         return (hann.sqrt() if self.window == "sqrt_hann" else hann).float().to(device)
@@ -115,7 +119,7 @@ def mouse_front_end(
 
 # %% ../nbs/11_deep_clustering.ipynb #b5f7889e
 def stft(
-    x: Any,  # (..., n_samples) samples, real; array or tensor
+    x: np.ndarray | Tensor,  # (..., n_samples) samples, real; array or tensor
     front: FrontEnd,  # settings
 ) -> Tensor:  # (..., frames, n_fft // 2 + 1) complex64; frames = 1 + n_samples // hop_samples
     """Short-time Fourier transform; a sine at full scale has magnitude 1.
@@ -270,12 +274,13 @@ def partition(
 
 # %% ../nbs/11_deep_clustering.ipynb #78bd7189
 def plot_bins(
-    values: Any,  # (frames, n_bins) levels, labels, a mask or a dimension of the embedding
+    values: np.ndarray
+    | Tensor,  # (frames, n_bins) levels, labels, a mask or a dimension of the embedding
     front: FrontEnd,  # settings
-    ax: Any = None,  # axes to draw on; None: new ones
+    ax: "Axes | None" = None,  # axes to draw on; None: new ones
     labels: bool = False,  # are these labels: -1 (white), 0, 1, ...
     **limits: Any,  # `vmin`, `vmax`, `cmap` of imshow
-) -> Any:  # the axes
+) -> "Axes":
     "Draw something that has a value in every bin: seconds to the right, kilohertz upward."
     import matplotlib.pyplot as plt
 

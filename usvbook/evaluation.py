@@ -8,7 +8,7 @@ __all__ = ['SDR_RANGE_DB', 'SILENT_DB', 'Separator', 'KnownMixture', 'known_mixt
 
 # %% ../nbs/12a_evaluation.ipynb #fc60462a
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,10 @@ from usvbook.separation import (
     segment_masks,
     separate,
 )
+
+# %% ../nbs/12a_evaluation.ipynb #ty12c4ec
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # %% ../nbs/12a_evaluation.ipynb #837ce290
 class KnownMixture(NamedTuple):
@@ -190,7 +194,7 @@ def model_separators(
     def globally(known: KnownMixture) -> np.ndarray:
         return separate(known.mixture, model, len(known.sources), **settings).signals
 
-    def by_segment(method: Any) -> Separator:
+    def by_segment(method: Literal["kmeans", "spectral"]) -> Separator:
         given = {k: settings[k] for k in ("floor_db", "softness", "random_state") if k in settings}
 
         def oracle(known: KnownMixture) -> np.ndarray:
@@ -257,8 +261,8 @@ def summarise(
 # %% ../nbs/12a_evaluation.ipynb #f2d9348b
 def plot_scores(
     scores: pd.DataFrame,  # of evaluate
-    ax: Any = None,  # axes to draw on; None: new ones
-) -> Any:  # the axes
+    ax: "Axes | None" = None,  # axes to draw on; None: new ones
+) -> "Axes":
     "Improvement of each mixture by each method, with mean and 95 % interval."
     import matplotlib.pyplot as plt
 

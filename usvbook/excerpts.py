@@ -11,11 +11,11 @@ __all__ = ['LETTERS', 'LEAST_RATE_HZ', 'Excerpt', 'read_excerpt', 'round_step', 
 # %% ../nbs/09c_excerpts.ipynb #ecf547a2
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,15 @@ from usvbook.figures import (
 from .page import escape, grey_png, png_address
 from .preprocessing import imresize, unit_rows
 from .recordings import Recording, RecordingError, decibels, robust_limits, spectrogram
+
+# %% ../nbs/09c_excerpts.ipynb #ea9c917d
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from PIL.ImageFont import FreeTypeFont
+
+# %% ../nbs/09c_excerpts.ipynb #3aa54cab
+_Made = TypeVar("_Made")
+_Span = tuple[float, float, tuple[float, float], tuple[int, int]]
 
 # %% ../nbs/09c_excerpts.ipynb #da580b69
 class Excerpt(NamedTuple):
@@ -132,9 +141,9 @@ class Shelf:
 
     def read(
         self,
-        call: Any,  # a row with audio_path, channel, samplerate_hz
-        what: Callable[[Recording], Any],  # made of the recording
-    ) -> Any:  # None where it cannot be read
+        call: Mapping[Any, Any],  # a row with audio_path, channel, samplerate_hz
+        what: Callable[[Recording], _Made],  # made of the recording
+    ) -> _Made | None:
         """What is made of the recording of a call, or None where it cannot be read."""
         path, channel = str(call["audio_path"]), str(call.get("channel", 0))
         if path in self._gone:
@@ -166,7 +175,7 @@ def call_excerpts(
         stop_s = min(call["offset_s"] + margin_s, start_s + most / scale)
         shape = (height, max(8, round((stop_s - start_s) * scale)))
 
-        def cut(recording: Recording, span: Any = (start_s, stop_s, band_hz, shape)) -> Excerpt:
+        def cut(recording: Recording, span: _Span = (start_s, stop_s, band_hz, shape)) -> Excerpt:
             return read_excerpt(recording, *span)
 
         found.append(shelf.read(call, cut))
@@ -319,7 +328,7 @@ def save_sheet(
 
 # %% ../nbs/09c_excerpts.ipynb #88b42ba2
 @cache
-def sheet_font() -> Any:
+def sheet_font() -> "FreeTypeFont":
     """The letters of matplotlib's figures."""
     from matplotlib.font_manager import findfont
     from PIL import ImageFont
@@ -484,7 +493,7 @@ def plot_stretches(
     stretches: Sequence[Excerpt],  # at least one
     calls: pd.DataFrame,  # audio_path, onset_s, ..., unit, is_inlier
     names: Sequence[str],  # of their recordings
-) -> Any:  # the last axes
+) -> "Axes":  # the last
     """Stretches of recordings below each other, with a numbered box around every call."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -544,7 +553,7 @@ def slow_factor(
 
 # %% ../nbs/09c_excerpts.ipynb #762650af
 def call_sound(
-    call: Any,  # a row with audio_path, channel, onset_s, offset_s
+    call: Mapping[Any, Any],  # a row with audio_path, channel, onset_s, offset_s
     band_hz: tuple[float, float],
     shelf: Shelf,
     slow: float = 20.0,  # how many times slower it is played
@@ -599,7 +608,7 @@ def gather_views(
 def plot_overview(
     folder: str | Path,  # results of a build; its recordings can be read
     length_s: float = 0.8,  # of the stretch that is shown
-) -> Any:  # axes
+) -> "Axes":
     """Calls in a recording with their units, and the mean pictures of all units below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

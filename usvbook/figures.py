@@ -22,6 +22,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -246,7 +248,7 @@ def best_columns(
 
 # %% ../nbs/09_figures.ipynb #47328ef3
 def band_heights(
-    bandwidth_hz: Any,  # (n,) how many hertz each call or unit spans
+    bandwidth_hz: ArrayLike,  # (n,) how many hertz each call or unit spans
     least: float = 0.1,  # so that a tone can still be seen
 ) -> np.ndarray:
     """Heights of pictures, (n,) in 0..1, in proportion to the band; the widest has 1."""
@@ -693,7 +695,7 @@ def plot_usage(
 
 # %% ../nbs/09_figures.ipynb #70062720
 def plot_affinity(
-    A: Any,  # (n, n) sparse or dense, symmetric, >= 0
+    A: np.ndarray | sparse.spmatrix,  # (n, n) sparse or dense, symmetric, >= 0
     labels: np.ndarray,  # (n,) unit of each call; -1: none, shown last
     ax: Axes | None = None,
     pixels: int = 400,  # larger matrices are averaged down to this

@@ -449,7 +449,7 @@ def lasso_path(
     n, scale = len(X), float(np.einsum("ij,ij->i", X, X, dtype=np.float64).max(initial=0.0))
     G = gram(X)
 
-    def solve(i):
+    def solve(i: int) -> tuple[Floats, Places, Short, Floats, bool]:
         W, lams, Y, done = _path(G, X, i, lam_min, scale)
         return lams, *_rows_of_path(W, Y), done
 

@@ -12,9 +12,10 @@ __all__ = ['MEDIANS', 'QUARTILES', 'centroid_distances', 'harmonic_mean_distance
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
@@ -104,8 +105,8 @@ def cosine_silhouette(
 
 # %% ../nbs/07_metrics.ipynb #f892463e
 def purity(
-    true: Any,  # (n,), true classes
-    found: Any,  # (n,), units
+    true: ArrayLike,  # (n,), true classes
+    found: ArrayLike,  # (n,), units
 ) -> float:
     """The share of calls that belong to the most frequent true class of their unit."""
     table = contingency_matrix(true, found)
@@ -218,7 +219,7 @@ def centroid_numbers(
 
 
 def agreement(
-    true: Any,  # (n,), true classes
+    true: ArrayLike,  # (n,), true classes
     found: np.ndarray,  # (n,), unit of each call; -1: none, counted as one more unit
 ) -> dict[str, float]:
     """Agreement with the truth: adjusted Rand index, normalised mutual information, purity."""
@@ -235,7 +236,7 @@ def quality(
     labels: np.ndarray,  # (n,), unit of each call after assignment; -1: none
     is_inlier: np.ndarray | None = None,  # (n,) boolean; None: all
     isolated: np.ndarray | None = None,  # (n,) boolean, no neighbour in the graph; None: no call
-    true: Any = None,  # (n,), true classes where known
+    true: ArrayLike | None = None,  # (n,), true classes where known
     min_size: int = SMALL,  # units with fewer calls are small
     n_clusters: int | None = None,  # K asked for, to count empty units
 ) -> dict[str, float | int]:
@@ -247,7 +248,7 @@ def quality(
     n = len(labels)
     inlier = np.ones(n, bool) if is_inlier is None else np.asarray(is_inlier, bool)
     alone = np.zeros(n, bool) if isolated is None else np.asarray(isolated, bool)
-    if not len(X) == n == len(inlier) == len(alone) == (n if true is None else len(true)):
+    if not len(X) == n == len(inlier) == len(alone) == (n if true is None else np.size(true)):
         raise Fault("X, labels, is_inlier, isolated and true must have one entry per call")
     sizes = _unit_sizes(labels, n_clusters)
     result: dict[str, float | int] = {
@@ -388,7 +389,7 @@ def recording_table(
 
 # %% ../nbs/07_metrics.ipynb #143e61a9
 def rate_over_time(
-    onsets_s: Any,  # (n,) onsets of the calls of one recording
+    onsets_s: ArrayLike,  # (n,) onsets of the calls of one recording
     duration_s: float,  # of the recording
     n_parts: int = 40,  # equal parts of the recording
 ) -> np.ndarray:

@@ -179,7 +179,7 @@ class SoundBank:
         sounds: Sequence[np.ndarray],  # (n_samples,) each, at the front end's rate
         sources: Sequence[Any],  # who is heard in each
         front: FrontEnd,  # settings of the STFT
-        device: Any = "cpu",  # where the samples lie
+        device: torch.device | str = "cpu",  # where the samples lie
         groups: Mapping[Any, Any] | None = None,  # of each source, such as its sex; None: one group
     ) -> None:
         self.front = front
@@ -203,7 +203,11 @@ class SoundBank:
 
     @classmethod
     def read(
-        cls, listed: pd.DataFrame, front: FrontEnd, device: Any = "cpu", n_least: int = 2
+        cls,
+        listed: pd.DataFrame,
+        front: FrontEnd,
+        device: torch.device | str = "cpu",
+        n_least: int = 2,
     ) -> "SoundBank":
         "Bank of the files in a list (`list_sounds`); unusable ones are left out with a warning."
         return cls(*read_sounds(listed, front, n_least), front, device)

@@ -24,14 +24,14 @@ from .files import Fault, in_one_move
 
 # %% ../nbs/09a_page.ipynb #a2fbbce3
 def escape(
-    text: Any,  # anything; None gives a dash
+    text: object,  # anything; None gives a dash
 ) -> str:
     """Text made safe for a page."""
     return "–" if text is None else html.escape(str(text))
 
 
 def number(
-    value: Any,  # a number, or None
+    value: float | None,
     digits: int = 0,  # digits after the point
     factor: float = 1.0,  # from the unit of the table to the unit shown
 ) -> str:

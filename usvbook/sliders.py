@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 # %% ../nbs/10d_sliders.ipynb #3f5e0b92
 if TYPE_CHECKING:
+    from IPython.display import HTML
+    from ipywidgets import VBox
     from matplotlib.figure import Figure
 
 # %% ../nbs/10d_sliders.ipynb #1f76c140
@@ -77,13 +79,13 @@ show();
 </div>"""
 
 # %% ../nbs/10d_sliders.ipynb #d1c04a52
-def _start(values: Sequence, start: Any) -> int:
+def _start(values: Sequence, start: object) -> int:
     "The place of the start value, or the middle."
     values = list(values)
     return values.index(start) if start in values else len(values) // 2
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     "A value as the sliders write it."
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -143,7 +145,7 @@ def live(
     start: dict[str, Any] | None = None,  # where the sliders stand at first; else in the middle
     alt: str = "",  # what the figure shows, for those who cannot see it
     dpi: int = 100,
-) -> Any:  # an ipywidgets VBox
+) -> "VBox":
     "Sliders that call `draw` whenever one comes to rest."
     import ipywidgets
 
@@ -159,7 +161,7 @@ def live(
     }
     said, picture = ipywidgets.Label(), ipywidgets.HTML()
 
-    def update(_: Any = None) -> None:
+    def update(_: object = None) -> None:
         figure, said.value = draw(**{name: control.value for name, control in controls.items()})
         source = "data:image/png;base64," + base64.b64encode(small_png(figure, dpi)).decode()
         words = escape(f"{alt} {said.value}")
@@ -177,7 +179,7 @@ def sliders(
     start: dict[str, Any] | None = None,  # where the sliders stand at first; else in the middle
     alt: str = "",  # what the figure shows, for those who cannot see it
     dpi: int = 100,
-) -> Any:  # something that a notebook displays
+) -> "VBox | HTML":
     "`live` sliders, or `precomputed` ones where the environment variable USVBOOK_STATIC is set."
     if os.environ.get("USVBOOK_STATIC"):
         from IPython.display import HTML

@@ -7,7 +7,7 @@ __all__ = ['TINY', 'with_context', 'activations_step', 'spectra_step', 'objectiv
            'model_masks', 'speaker_spectra', 'oracle_separator']
 
 # %% ../nbs/12b_sparse_nmf.ipynb #5d814294
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def model_masks(
 def speaker_spectra(
     bank: SoundBank,  # sounds of single sources
     until: float = 0.6,  # share of each sound from which is learned
-    progress: Any = None,  # is told of each sound: an int
+    progress: Callable[[int], object] | None = None,  # is told of each sound: an int
     **how: Any,  # see learn_spectra
 ) -> dict[int, Tensor]:  # by sound
     "Spectra of the beginning of every sound in a bank."

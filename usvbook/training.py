@@ -12,11 +12,11 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,10 @@ from usvbook.mixtures import (
     recipe_of,
     step_rng,
 )
+
+# %% ../nbs/11c_training.ipynb #ty11c4ec
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # %% ../nbs/11c_training.ipynb #8d3ddec6
 class StepLoss(NamedTuple):
@@ -129,7 +133,7 @@ def batch_loss(
     return StepLoss(losses.sum() / n, bounded_score(V.detach(), labels).sum() / n)
 
 
-def noise_generator(recipe: Recipe, step: int, device: Any) -> torch.Generator:
+def noise_generator(recipe: Recipe, step: int, device: torch.device | str) -> torch.Generator:
     "Source of chance for the noise of one step."
     number = int(step_rng(recipe.seed, step, 2).integers(2**63))
     return torch.Generator(device).manual_seed(number)
@@ -260,7 +264,7 @@ def save_run(
 # %% ../nbs/11c_training.ipynb #74a70924
 def load_run(
     path: str | Path,  # file that save_run wrote
-    device: Any = "cpu",  # where the network goes
+    device: torch.device | str = "cpu",  # where the network goes
 ) -> Run:
     "Read a checkpoint; executes nothing from the file. Raises `WeightsError` in one line."
     tensors, header = read_tensors(path)
@@ -380,7 +384,7 @@ def train(
 def _advance(
     run: Run,  # gets one step further
     recipe: Recipe,  # its own, or that with another seed
-    optimizer: Any,  # its own, or one that wraps it
+    optimizer: torch.optim.Optimizer,  # its own, or one that wraps it
     bank: SoundBank,
     background: SoundBank | None,
     backward: Callable[[Tensor], Any] = Tensor.backward,
@@ -432,8 +436,8 @@ def trained_model(
 # %% ../nbs/11c_training.ipynb #ddf2e7a0
 def plot_history(
     run: Run,  # a run that has made steps
-    axes: Any = None,  # two axes to draw on; None: new ones
-) -> Any:  # the two axes
+    axes: "Sequence[Axes] | None" = None,  # two axes to draw on; None: new ones
+) -> "Sequence[Axes]":
     "Loss and score over the steps of a run."
     import matplotlib.pyplot as plt
 
@@ -471,18 +475,19 @@ def lightning_module(
             self.automatic_optimization, self.net = False, run.net
             self.saved = time.monotonic()
 
-        def train_dataloader(self) -> Any:
+        def train_dataloader(self) -> Iterable[int]:
             left = max(run.recipe.n_steps - run.step, 0)
             steps: Any = range(left * self.trainer.world_size)
             return torch.utils.data.DataLoader(steps, batch_size=None)
 
-        def training_step(self, *_: Any) -> None:
+        def training_step(self, *_: object) -> None:
             began = time.monotonic()
             own = replace(run.recipe, seed=run.recipe.seed + self.global_rank)
             for sounds in (bank, background):
                 if sounds is not None:
                     sounds.samples = sounds.samples.to(self.device)
-            result = _advance(run, own, self.optimizers(), bank, background, self.manual_backward)
+            wrapped = cast(torch.optim.Optimizer, self.optimizers())
+            result = _advance(run, own, wrapped, bank, background, self.manual_backward)
             run.seconds += time.monotonic() - began
             _note(run, result)
             self.log_dict({"loss": result.loss, "score": result.score}, prog_bar=True)
@@ -498,7 +503,7 @@ def lightning_module(
         def on_train_end(self) -> None:
             self.keep()
 
-        def configure_optimizers(self) -> Any:
+        def configure_optimizers(self) -> torch.optim.Optimizer:
             return run.optimizer
 
     return DeepClustering()

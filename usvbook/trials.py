@@ -13,11 +13,11 @@ import json
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.base import clone
@@ -31,6 +31,7 @@ from .preprocessing import unit_rows
 from .repertoire import METHODS, Repertoire
 from .segmentation import Calls
 from .self_expression import SolverOptions, gram
+from .spectral import Affinity
 from usvbook.ssc import (
     CallGraph,
     SpectralEmbedding,
@@ -66,11 +67,14 @@ RIVALS = ("cosine", "kmeans")  # the paper's baselines, the quicker one first
 class Graph(NamedTuple):
     """The graph of the inliers at one setting, before it is cut."""
 
-    affinity: Any  # (m, m), sparse but for "cosine"
+    affinity: Affinity  # (m, m), sparse but for "cosine"
     spectral: SpectralEmbedding  # more columns than units, to see what follows
     mean_degree: float  # neighbours of a call
     n_components: int  # connected components
     n_isolated: int  # calls without neighbours
+
+# %% ../nbs/10a_trials.ipynb #2ace7b03
+_Made = TypeVar("_Made")
 
 # %% ../nbs/10a_trials.ipynb #18d5c670
 class Trials:
@@ -84,24 +88,24 @@ class Trials:
     ) -> None:
         template = Repertoire(n_jobs=-1) if repertoire is None else repertoire
         self.template: Repertoire = clone(template)
-        self.calls: Any = calls if hasattr(calls, "patches") else None
+        self.calls = calls if isinstance(calls, Calls) else None
         self.X = np.asarray(self.template.vectors(calls))
         if len(self.X) < 4:
             raise Fault(f"{len(self.X)} call(s) are too few to tune a repertoire; add some")
         self.similarity = max_similarity(self.X)[0]
         self.history: dict[Choice, dict[str, Any]] = {}
         self.n_kept = n_kept
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def known(self, key: Any) -> Any:
+    def known(self, key: Hashable) -> Any:
         """A result that is kept, or None."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
         """A result that is kept, or made and kept."""
         found = self.known(key)
         if found is None:
@@ -239,7 +243,7 @@ def layout(
     return trials.once(("tsne", as_used(trials, choice)), lambda: tsne(E)), fitted.labels_[inside]
 
 # %% ../nbs/10a_trials.ipynb #20b85312
-def remember(trials: Trials, choice: Choice, **more: Any) -> None:
+def remember(trials: Trials, choice: Choice, **more: object) -> None:
     """Add a setting, or more that is known of it, to the history."""
     row = trials.history.setdefault(choice, {})
     if not row:
@@ -267,7 +271,7 @@ def as_call(trials: Trials, choice: Choice) -> str:
     return f"Repertoire({', '.join(f'{name}={given[name]!r}' for name in shown)})"
 
 
-def toml_value(value: Any) -> str:
+def toml_value(value: object) -> str:
     """A setting as TOML; None becomes the word none, as the command line reads it."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()

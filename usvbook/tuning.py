@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,6 +39,13 @@ from .repertoire import METHODS, Repertoire
 from .page import escape, html_table, inline_image, number, thumbnail
 from .segmentation import Calls
 from .ssc import graph_fault, plot_spectrum
+
+# %% ../nbs/10_tuning.ipynb #5161247b
+if TYPE_CHECKING:
+    from ipywidgets import Widget
+
+# %% ../nbs/10_tuning.ipynb #b209f5bf
+_Made = TypeVar("_Made")
 
 # %% ../nbs/10_tuning.ipynb #7e05ffeb
 from usvbook.trials import (
@@ -237,7 +244,7 @@ def listen_table(trials: Trials, choice: Choice, unit: int, slow: float = 20.0) 
     return html_table(head, rows, f"Calls of unit {unit}, most and least typical", "listen")
 
 # %% ../nbs/10_tuning.ipynb #829e843d
-def aside(make: Callable[[], Any]) -> Any:
+def aside(make: Callable[[], _Made]) -> _Made:
     """Make what nobody waits for on one processor: threads that wait for each other are slower."""
     with threadpool_limits(1):
         return make()
@@ -315,10 +322,10 @@ class Newest:
     ) -> None:
         self.stages, self.show, self.fault = stages, show, fault
         self._changed = threading.Condition()
-        self._jobs: list[Any] = []  # at most one
+        self._jobs: list[object] = []  # at most one
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Any) -> None:
+    def submit(self, job: object) -> None:
         """Start a job; the one that runs ends after its present stage."""
         with self._changed:
             self._jobs = [job]
@@ -331,7 +338,7 @@ class Newest:
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, timeout_s)
 
-    def _next(self) -> Any:
+    def _next(self) -> object:
         """The newest job, or None when the thread may end."""
         with self._changed:
             if self._jobs:
@@ -347,7 +354,7 @@ class Newest:
 # %% ../nbs/10_tuning.ipynb #f586ce59
 def run_stages(
     newest: Newest,
-    job: Any,
+    job: object,
 ) -> None:
     """Show one stage of a job after the other, until there is a newer job."""
     try:
@@ -441,7 +448,7 @@ def arrange(
     places: dict[str, Any],  # widgets that are filled
     n_calls: int,
     writes: bool,  # whether there is a file to write to
-) -> Any:  # a widget
+) -> "Widget":
     """All widgets in their places."""
     import ipywidgets as w
 
@@ -625,7 +632,7 @@ def connect(tuner: Tuner) -> None:
     """Let the controls act when the user sets them, and not when the program does."""
 
     def on(names: tuple[str, ...], act: Callable[[Any], None]) -> None:
-        def changed(change: Any) -> None:
+        def changed(change: dict[str, Any]) -> None:
             if threading.get_ident() not in _setting:
                 act(change["new"])
 

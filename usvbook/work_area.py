@@ -25,7 +25,7 @@ from .calls import Calls, JoinedPatches
 from .recordings import Recording, RecordingError, RecordingWarning
 
 # %% ../nbs/02c_work_area.ipynb #c6b3f973
-def plain_value(value: Any) -> Any:
+def plain_value(value: object) -> object:
     """A parameter as it counts: 35000, 35000.0 and NumPy's 35000 are one number."""
     value = value.item() if isinstance(value, np.generic) else value
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

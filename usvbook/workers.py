@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 from joblib.parallel import get_active_backend
 
 from .files import PlaceError, in_one_line
+
+# %% ../nbs/00b_workers.ipynb #ty00c4ec
+if TYPE_CHECKING:
+    from distributed import Client, Worker
 
 # %% ../nbs/00b_workers.ipynb #398b0e30
 def on_cluster() -> bool:
@@ -101,12 +105,13 @@ def difference(
 
 # %% ../nbs/00b_workers.ipynb #9f9fcecd
 def check_workers(
-    client: Any,  # distributed.Client
+    client: "Client",
     wait_s: float = 10.0,  # for the first worker
 ) -> None:
     """PlaceError if there is no worker, or one that is not like this program."""
     from distributed import TimeoutError
 
+    assert client.scheduler is not None  # a client that is connected has one
     address = client.scheduler.address
     try:
         client.wait_for_workers(1, timeout=wait_s)
@@ -129,7 +134,7 @@ def check_workers(
 # %% ../nbs/00b_workers.ipynb #3f940807
 @contextmanager
 def welcoming(
-    client: Any,  # distributed.Client
+    client: "Client",
 ) -> Iterator[None]:
     """Set up workers that fit, also those that come later, and let no others in.
 
@@ -141,7 +146,7 @@ def welcoming(
         def __init__(self, ours: dict[str, str]) -> None:
             self.ours = ours
 
-        def setup(self, worker: Any) -> None:
+        def setup(self, worker: "Worker") -> None:
             if text := difference(self.ours, identity()):
                 worker.loop.add_callback(worker.close)
                 raise PlaceError(text)  # stands in the worker's log
