@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import soundfile as sf
 
@@ -229,7 +229,7 @@ class Spliced(io.RawIOBase):
         self.place = max(0, offset + (0, self.place, end)[whence])
         return self.place
 
-    def readinto(self, buffer: bytearray) -> int:
+    def readinto(self, buffer: Any) -> int:
         "The next bytes: all that fit, or all that are left."
         mend, inside = self.mend, max(0, self.place - len(self.mend.head))
         some = mend.head[self.place :][: len(buffer)]
