@@ -316,6 +316,8 @@ def make_local(site: Path) -> None:
         sheet.write_text(re.sub(r"@import url\(https?:[^)]*\);", "", text), encoding="utf-8")
     with (site / "site_libs" / "smalldocs.css").open("a", encoding="utf-8") as sheet_file:
         sheet_file.write(STYLE)
+    if (fuse := site / "site_libs" / "fuse" / "fuse.min.js").exists():
+        shutil.copy(ROOT / ".ci" / "search.js", fuse)
 
 
 def render_with_quarto(scratch: Path) -> Path:
