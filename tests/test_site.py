@@ -87,7 +87,7 @@ def test_pages_are_whole(browser, site, address):
     ("words", "page"),
     [
         ("choose K", "glossary"), ("genotype", "glossary"), ("DeepSqueak", "howto/marked_calls"),
-        ("noise", "segmentation"), ("statistic", "groups"), ("cluster", "howto/cluster"),
+        ("noise", "glossary"), ("statistic", "groups"), ("cluster", "howto/cluster"),
     ],
 )  # fmt: skip
 def test_search_finds(browser, address, words, page):
