@@ -8,7 +8,16 @@ import pytest
 import typer
 from conftest import run_command
 
-from usvbook import demo, mixtures, page_server, past_runs, runs, separation, separation_runs
+from usvbook import (
+    demo,
+    mixtures,
+    page_server,
+    past_runs,
+    runs,
+    separation,
+    separation_runs,
+    study_runs,
+)
 from usvbook.cli import app, options_by_name
 from usvbook.files import Fault
 from usvbook.mupet import MupetSegmenter
@@ -22,14 +31,15 @@ BEHIND = {  # what a command hands its options to
     "detect": (runs.detect_recordings, *ESTIMATORS),
     "build": (runs.build_repertoire, *ESTIMATORS),
     "assign": (runs.assign_recordings,),
+    "compare": (study_runs.compare_results,),
     "demo": (demo.run_demo,),
     "tune": (page_server.serve, past_runs.calls_to_tune, *ESTIMATORS),
     "separate": (separation_runs.separate_recording, separation.Settings),
     "train": (separation_runs.train_network, mixtures.Recipe),
     "evaluate": (separation_runs.evaluate_network,),
 }
-# What no function has: places, clusters, files of settings, and settings without an estimator.
-OF_THE_PROGRAM = {"out", "config", "scheduler", "segmenter", "help"}
+# What no function has, or needs: places, clusters, files of settings, and settings without an estimator.
+OF_THE_PROGRAM = {"out", "animals", "config", "scheduler", "segmenter", "help"}
 CHOSEN = {
     ("channel", "0"),  # a setting of a run, of every command that opens recordings
     ("time_expansion", "as GUANO says, or 1"),  # usvbook.recordings.Recording

@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from scipy.spatial.distance import squareform
 
 from .files import Fault
-from .groups import check_groups, observed_first, p_of
+from .groups import Names, check_groups, observed_first, p_of
 
 # %% ../nbs/13d_other_tests.ipynb #7fc8bb62
 def pair_sums(
@@ -29,7 +29,7 @@ def pair_sums(
 
 
 def check_pair(
-    group: Sequence,  # (n_animals,) names
+    group: Names,  # (n_animals,) names
     ways: np.ndarray,  # (m, n_animals) of relabelings, the observed first
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:  # ways; animals of each; smallest p
     "Relabelings of two groups. Raises `Fault` for other numbers of groups, and single animals."
@@ -45,7 +45,7 @@ def check_pair(
 
 def energy_distance(
     D: np.ndarray,  # (n_animals, n_animals) distances
-    group: Sequence,  # (n_animals,) names of two groups
+    group: Names,  # (n_animals,) names of two groups
     ways: np.ndarray,  # (m, n_animals) of relabelings, the observed first
 ) -> dict[str, float]:  # energy, p, least_p
     "Energy distance of two groups of animals. Raises `Fault` as `check_pair` does."
@@ -57,7 +57,7 @@ def energy_distance(
 # %% ../nbs/13d_other_tests.ipynb #b484cd9c
 def mmd(
     D: np.ndarray,  # (n_animals, n_animals) distances
-    group: Sequence,  # (n_animals,) names of two groups
+    group: Names,  # (n_animals,) names of two groups
     ways: np.ndarray,  # (m, n_animals) of relabelings, the observed first
     sigma: float | None = None,  # width of the kernel; None: median of the distances
 ) -> dict[str, float]:  # mmd2, sigma, p, least_p
@@ -75,7 +75,7 @@ def mmd(
 # %% ../nbs/13d_other_tests.ipynb #b49cef0b
 def pooled_chi_square(
     counts: pd.DataFrame,  # (n_animals, n_units) calls
-    group: Sequence,  # (n_animals,) names
+    group: Names,  # (n_animals,) names
 ) -> tuple[float, float]:  # chi-square, and a p that means nothing for animals
     "The chi-square test of pooled calls, shown as the wrong way. Units without a call are left out."
     pooled = counts.groupby(np.asarray(group, object).astype(str)).sum()
@@ -84,9 +84,9 @@ def pooled_chi_square(
 
 # %% ../nbs/13d_other_tests.ipynb #7a48b596
 def intraclass(
-    values: Sequence[float] | np.ndarray,  # (n_calls,) a measure
-    animal: Sequence,  # (n_calls,) who made each call
-    group: Sequence | None = None,  # (n_calls,) groups whose difference is not one of animals
+    values: Sequence[float] | np.ndarray | pd.Series,  # (n_calls,) a measure
+    animal: Names,  # (n_calls,) who made each call
+    group: Names | None = None,  # (n_calls,) groups whose difference is not one of animals
 ) -> dict[str, float]:  # icc, design_effect, n_calls, n_effective
     """Intraclass correlation of a measure, one-way, and the calls that the calls are worth.
 
@@ -139,7 +139,7 @@ def fit_dm(
 
 def dm_ratio_test(
     counts: pd.DataFrame,  # (n_animals, n_units) calls
-    group: Sequence,  # (n_animals,) names
+    group: Names,  # (n_animals,) names
 ) -> tuple[float, float]:  # likelihood ratio, and its p by the chi-square distribution
     "The Dirichlet-multinomial likelihood-ratio test, shown as a wrong way where groups are small."
     codes, names = check_groups(group)
