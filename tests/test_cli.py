@@ -38,7 +38,8 @@ BEHIND = {  # what a command hands its options to
     "train": (separation_runs.train_network, mixtures.Recipe),
     "evaluate": (separation_runs.evaluate_network,),
 }
-# What no function has, or needs: places, clusters, files of settings, and settings without an estimator.
+# What no function has, or must be told: places, clusters, files of settings, and settings
+# without an estimator.
 OF_THE_PROGRAM = {"out", "animals", "config", "scheduler", "segmenter", "help"}
 CHOSEN = {
     ("channel", "0"),  # a setting of a run, of every command that opens recordings
