@@ -131,8 +131,10 @@ def test_page_is_served_with_the_token_only(tuner_page):
 
 
 WAITS = """
-import sys, threading
+import signal, sys, threading
 from usvbook.page_server import serve
+for number in (signal.SIGHUP, signal.SIGTERM):  # ignored where the tests run under nohup
+    signal.signal(number, signal.SIG_DFL)
 def make():
     print("made", file=sys.stderr, flush=True)
     threading.Event().wait(60)
