@@ -453,6 +453,36 @@ def plot_history(
     axes[0].set_ylabel(f"loss ({unit})")
     return axes
 
+# %% ../nbs/11c_training.ipynb #3acaafb7
+def _lightning() -> type:
+    "Lightning's module class, or one line that says what to install."
+    try:
+        from lightning import LightningModule
+    except ImportError:
+        raise TrainingError("no Lightning here; pip install 'usvbook[training]'") from None
+    return LightningModule
+
+
+def _shared_step(
+    run: Run,  # gets one step further
+    rank: int,  # of the process; each has a seed of its own
+    optimizer: torch.optim.Optimizer,
+    bank: SoundBank,
+    background: SoundBank | None,
+    backward: Callable[[Tensor], Any],
+    device: torch.device,
+) -> StepResult:
+    "One step of a run that several processes share."
+    began = time.monotonic()
+    for sounds in (bank, background):
+        if sounds is not None:
+            sounds.samples = sounds.samples.to(device)
+    own = replace(run.recipe, seed=run.recipe.seed + rank)
+    result = _advance(run, own, optimizer, bank, background, backward)
+    run.seconds += time.monotonic() - began
+    _note(run, result)
+    return result
+
 # %% ../nbs/11c_training.ipynb #665b02f3
 def lightning_module(
     run: Run,  # of begin_or_resume; it is trained in place
@@ -462,12 +492,8 @@ def lightning_module(
     checkpoint_s: float = 60.0,  # time between checkpoints
 ) -> Any:  # `lightning.LightningModule`; call `Trainer(max_epochs=1).fit(module)`
     "The run as a Lightning module. Raises `TrainingError` if Lightning is not installed."
-    try:
-        from lightning import LightningModule
-    except ImportError:
-        raise TrainingError("no Lightning here; pip install 'usvbook[training]'") from None
 
-    class DeepClustering(LightningModule):
+    class DeepClustering(_lightning()):  # type: ignore[misc]
         "`train_step` on the mixtures of the run's next step; each process has a seed of its own."
 
         def __init__(self) -> None:
@@ -481,15 +507,9 @@ def lightning_module(
             return torch.utils.data.DataLoader(steps, batch_size=None)
 
         def training_step(self, *_: object) -> None:
-            began = time.monotonic()
-            own = replace(run.recipe, seed=run.recipe.seed + self.global_rank)
-            for sounds in (bank, background):
-                if sounds is not None:
-                    sounds.samples = sounds.samples.to(self.device)
             wrapped = cast(torch.optim.Optimizer, self.optimizers())
-            result = _advance(run, own, wrapped, bank, background, self.manual_backward)
-            run.seconds += time.monotonic() - began
-            _note(run, result)
+            rank, backward = self.global_rank, self.manual_backward
+            result = _shared_step(run, rank, wrapped, bank, background, backward, self.device)
             self.log_dict({"loss": result.loss, "score": result.score}, prog_bar=True)
             self.trainer.should_stop = run.step >= run.recipe.n_steps
             if time.monotonic() - self.saved > checkpoint_s:
@@ -500,8 +520,7 @@ def lightning_module(
                 save_run(run, checkpoint)
             self.saved = time.monotonic()
 
-        def on_train_end(self) -> None:
-            self.keep()
+        on_train_end = keep
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return run.optimizer
