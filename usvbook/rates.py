@@ -94,7 +94,7 @@ def rates_of_animals(
     found["per_min"] = 60 * found["n_calls"] / found["exposure_s"]
     return found[["animal", "start_s", "exposure_s", "n_calls", "per_min"]]
 
-# %% ../nbs/14a_rates.ipynb #1c275fb8
+# %% ../nbs/14a_rates.ipynb #6b55c0c4
 def plot_rates(
     found: pd.DataFrame,  # see rates_of_animals
     group: pd.Series | None = None,  # name of the group, indexed by animal
@@ -109,14 +109,15 @@ def plot_rates(
     whole = found["exposure_s"] >= found["exposure_s"].max() / 2 if len(found) else []
     wide = found[whole].pivot(index="start_s", columns="animal", values="per_min")
     minutes = wide.index.to_numpy(float) / 60
+    mark = "o" if len(wide) == 1 else ""  # one bin makes no line
     known = {} if group is None else {str(one): str(name) for one, name in group.items()}
     of = [known[str(one)] if known else "all animals" for one in wide]
     names, V = sorted(set(of)), wide.to_numpy(float)
     for k, name in enumerate(names):
         own = V[:, np.array(of) == name]
-        ax.plot(minutes, own, LINES[k % 4], color="0.7", linewidth=0.7)
+        ax.plot(minutes, own, LINES[k % 4], color="0.7", linewidth=0.7, marker=mark)
         label, mean = f"{name} (n = {own.shape[1]})", pd.DataFrame(own).mean(axis=1).to_numpy()
-        ax.plot(minutes, mean, LINES[k % 4], color="0.1", linewidth=2, label=label)
+        ax.plot(minutes, mean, LINES[k % 4], color="0.1", linewidth=2, label=label, marker=mark)
     ax.legend(frameon=False)
     ax.set(xlabel="minute of the session", ylabel="calls a minute", ylim=(0, None))
     said = f"Calls a minute of {wide.shape[1]} animals over {len(wide)} bins"

@@ -8,7 +8,7 @@ __all__ = ['BY', 'TRIED_S', 'ENTROPIES', 'SEQUENCE_NUMBERS', 'time_order', 'gaps
            'mutual_information', 'n_orders', 'all_orders', 'random_orders', 'held_out_gain', 'self_share',
            'information', 'lasting_usage', 'draw_sequences', 'entropy', 'information_by', 'in_order', 'bout_numbers',
            'sequence_numbers', 'matrix_distance', 'matrix_distances', 'transitions_of', 'of_animals',
-           'compare_matrices', 'compare_numbers', 'ngrams', 'stamp', 'most_used', 'plot_transitions',
+           'compare_matrices', 'compare_numbers', 'ngrams', 'stamp', 'most_used', 'plot_transitions', 'stands_out',
            'plot_transition_graph', 'draw_behaviour', 'plot_raster']
 
 # %% ../nbs/14_sequences.ipynb #d7c317fd
@@ -351,7 +351,7 @@ def held_out_gain(
         gained += ratio[first[fold == one], then[fold == one]].sum()
     return float(gained / len(same))
 
-# %% ../nbs/14_sequences.ipynb #db4c87e0
+# %% ../nbs/14_sequences.ipynb #1c534e79
 def self_share(
     N: np.ndarray,  # (..., K, K)
 ) -> np.ndarray:  # (...); NaN without a transition
@@ -372,8 +372,11 @@ def information(
 
     `mi` as counted, `mi_corrected` less its mean over shuffles, their `p` (`exact`: over all
     orders), held-out `gain`, `self_share` and its mean over shuffles `self_shuffled`,
-    `n_transitions`, and whether they are `enough` (five for each cell of the matrix).
+    `n_transitions`, and whether they are `enough` (five for each cell of the matrix). Raises
+    `Fault` without a shuffle, and as `chains` does.
     """
+    if n_shuffles < 1:
+        raise Fault(f"n_shuffles = {n_shuffles} must be 1 or above")
     units, chain = chains(labels, bout)
     N = transitions(labels, bout, n_units)
     found: dict[str, float] = {"n_transitions": int(N.sum()), "enough": bool(N.sum() >= 5 * N.size)}
@@ -639,7 +642,7 @@ def ngrams(
     names = [" ".join(map(str, runs[k])) for k in order]
     return pd.DataFrame({"ngram": names, "count": count[order], "expected": expected[order]})
 
-# %% ../nbs/14_sequences.ipynb #20dce119
+# %% ../nbs/14_sequences.ipynb #4d4caf4f
 def stamp(
     ax: "Axes",
     picture: np.ndarray | None,  # (n_freqs, n_frames), row 0 = lowest frequency; None: the number
@@ -657,7 +660,10 @@ def stamp(
         image.image.set_clim(0, 1)
         parts.insert(0, image)
     packed = VPacker(children=parts, align="center", pad=0, sep=1)
-    box = AnnotationBbox(packed, xy, frameon=False, pad=0.15, annotation_clip=False)
+    frame = {"edgecolor": "0.7", "linewidth": 0.6}
+    box = AnnotationBbox(
+        packed, xy, frameon=picture is not None, pad=0.1, annotation_clip=False, bboxprops=frame
+    )
     box.set(clip_on=False, zorder=5)
     ax.add_artist(box)
 
@@ -710,27 +716,38 @@ def plot_transitions(
     )
     return ax
 
-# %% ../nbs/14_sequences.ipynb #ea2540e0
+# %% ../nbs/14_sequences.ipynb #6da84e7a
+def stands_out(
+    N: np.ndarray,  # (K, K) transitions
+    level: float = 0.001,  # chance to be counted so often
+) -> np.ndarray:  # (K, K) bool
+    "Transitions counted more often than usage alone would bring about."
+    from scipy import stats
+
+    expected = N.sum(1)[:, None] * N.sum(0) / max(N.sum(), 1)
+    return (N > 0) & (stats.poisson.sf(N - 1, expected) < level)
+
+# %% ../nbs/14_sequences.ipynb #02e5be7f
 def plot_transition_graph(
     N: np.ndarray,  # (K, K) transitions, from row to column
     pictures: np.ndarray | None = None,  # (K, n_freqs, n_frames) of the units
     most: int = 12,  # units that are shown, those used most
-    n_arrows: int = 24,  # transitions that are drawn: of those likelier than by chance, the likeliest
+    n_arrows: int = 24,  # transitions that are drawn: of those that stand out, the likeliest
     ax: "Axes | None" = None,
 ) -> "Axes":
-    "Units on a circle; an arrow for each transition likelier than by chance, as wide as it is likely."
+    "Units on a circle; an arrow for each transition that stands out, as wide as it is likely."
     import matplotlib.pyplot as plt
 
     from usvbook.figures import set_alt_text
 
     shown = most_used(N, most)
-    ax = ax or plt.subplots(figsize=(6, 6), layout="constrained")[1]
-    P, u = transition_matrix(N), usage_of_next(N)
+    ax = ax or plt.subplots(figsize=(4.8, 4.6), layout="constrained")[1]
+    P, out = transition_matrix(N), stands_out(N)
     turn = np.pi / 2 - 2 * np.pi * np.arange(len(shown)) / max(len(shown), 1)
     place = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     likely = [
         (float(P[i, j]), a, b) for a, i in enumerate(shown) for b, j in enumerate(shown)
-        if a != b and N[i, j] >= 2 and P[i, j] > 1.2 * u[j]
+        if a != b and out[i, j]
     ]  # fmt: skip
     for p, a, b in sorted(likely, reverse=True)[:n_arrows]:
         style = {
@@ -747,11 +764,10 @@ def plot_transition_graph(
         ax.annotate("", place[b], place[a], arrowprops=style)
     for k, unit in enumerate(shown):
         stamp(ax, None if pictures is None else pictures[unit], int(unit), tuple(place[k]), size=30)
-        share = P[unit, unit]
-        if share > 1.2 * u[unit]:
+        if out[unit, unit]:
             x, y = 1.3 * place[k]
-            ax.text(x, y, f"↻ {100 * share:.0f} %", ha="center", va="center", fontsize=8)
-    ax.set(xlim=(-1.55, 1.55), ylim=(-1.45, 1.45), aspect="equal")
+            ax.text(x, y, f"↻ {100 * P[unit, unit]:.0f} %", ha="center", va="center", fontsize=8)
+    ax.set(xlim=(-1.5, 1.5), ylim=(-1.4, 1.4), aspect="equal")
     ax.set_axis_off()
     set_alt_text(
         ax, f"{len(shown)} units on a circle with arrows for the transitions that stand out."
