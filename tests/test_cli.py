@@ -16,6 +16,9 @@ from usvbook import (
     runs,
     separation,
     separation_runs,
+    sequence_runs,
+    sequence_studies,
+    studies,
     study_runs,
 )
 from usvbook.cli import app, options_by_name
@@ -32,6 +35,7 @@ BEHIND = {  # what a command hands its options to
     "build": (runs.build_repertoire, *ESTIMATORS),
     "assign": (runs.assign_recordings,),
     "compare": (study_runs.compare_results,),
+    "sequences": (sequence_runs.sequence_results, studies.Design, sequence_studies.Questions),
     "demo": (demo.run_demo,),
     "tune": (page_server.serve, past_runs.calls_to_tune, *ESTIMATORS),
     "separate": (separation_runs.separate_recording, separation.Settings),

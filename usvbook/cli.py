@@ -6,8 +6,8 @@
 __all__ = ['RECORDINGS', 'FORCE', 'JOBS', 'SCHEDULER', 'CHANNEL', 'CONFIG', 'SEGMENTER', 'app', 'ISSUES', 'COLUMN',
            'FORMAT_OF_MARKS', 'COLUMNS', 'DECIMAL', 'WEIGHTS', 'SOUNDS', 'SPLIT', 'DEVICE', 'with_settings',
            'join_settings', 'show_version', 'options', 'take_streams', 'main', 'in_option_words', 'options_by_name',
-           'told', 'one_line', 'workers', 'detect', 'build', 'assign', 'compare', 'columns_of', 'convert', 'demo',
-           'tune', 'separate', 'train_command', 'evaluate_command']
+           'told', 'one_line', 'workers', 'detect', 'build', 'assign', 'compare', 'sequences', 'columns_of', 'convert',
+           'demo', 'tune', 'separate', 'train_command', 'evaluate_command']
 
 # %% ../nbs/29_cli.ipynb #e3597d22
 import inspect
@@ -344,6 +344,56 @@ def compare(
             describe, leave_unmatched, force,
         )  # fmt: skip
         for name, said in summary(one).items():
+            tell(f"{name + ':':9}{said}", result=True)
+        tell(f"report:  {out / 'report.html'}", result=True)
+
+# %% ../nbs/29_cli.ipynb #1c2bad5d
+@app.command()
+def sequences(
+    results: Annotated[list[str], typer.Argument(help="folders of build or assign")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder to write")],
+    animals: Annotated[
+        Path | None,
+        typer.Option("--animals", "-a", help="CSV, TSV or XLSX: audio_path, animal, group, ..."),
+    ] = None,
+    group: Annotated[str, typer.Option(help=f"{COLUMN} with the groups")] = "group",
+    paired: Annotated[
+        str | None, typer.Option(help=f"{COLUMN} that names pairs; animal: its own control")
+    ] = None,
+    strata: Annotated[
+        str | None, typer.Option(help=f"{COLUMN} within which animals are exchanged, as litter")
+    ] = None,
+    leave_unmatched: Annotated[
+        bool, typer.Option("--leave-unmatched", help="recordings without an animal are left out")
+    ] = False,
+    max_gap_s: Annotated[str, typer.Option(help="a longer pause ends a bout; or fit")] = "0.25",
+    events: Annotated[
+        Path | None, typer.Option("--events", help="file of behaviour, such as BORIS writes it")
+    ] = None,
+    event_format: Annotated[str | None, typer.Option(help="its format; by content if none")] = None,
+    event_offset_s: Annotated[float, typer.Option(help="added to the times of events")] = 0.0,
+    min_shift_s: Annotated[float, typer.Option(help="least shift of calls against events")] = 20.0,
+    n_shifts: Annotated[int, typer.Option(help="of calls against events; 0: no p")] = 999,
+    n_permutations: Annotated[
+        int, typer.Option(help="random ones, where there are more than 10,000")
+    ] = 9999,
+    random_state: Annotated[int, typer.Option(help="seed of all that is random")] = 0,
+    force: FORCE = False,
+) -> None:
+    """In which order do they call? Bouts, transitions, rates, calls around events."""
+    with one_line("sequences"):
+        from usvbook.sequence_runs import sequence_results, summary_of_order
+        from usvbook.sequence_studies import Questions, as_gap
+        from usvbook.studies import Design
+
+        asked = Questions(as_gap(max_gap_s), n_shifts=n_shifts, min_shift_s=min_shift_s)
+        design = Design(
+            group, paired, strata, n_permutations, random_state, leave_unmatched=leave_unmatched
+        )
+        one = sequence_results(
+            results, out, animals, asked, design, events, event_format, event_offset_s, force
+        )
+        for name, said in summary_of_order(one).items():
             tell(f"{name + ':':9}{said}", result=True)
         tell(f"report:  {out / 'report.html'}", result=True)
 
