@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FRAME_FLOOR', 'SQUEEZE_FLOOR', 'RELATIVE_FRAME_FLOOR', 'RELATIVE_SQUEEZE_FLOOR', 'BACKGROUND_FACTOR',
            'BACKGROUND_CAP', 'PICTURES', 'Patches', 'bicubic_kernel', 'resize_matrix', 'imresize', 'trim_frames',
-           'loud_rows', 'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture',
-           'PictureWarning', 'unit_rows', 'degenerate_rows', 'call_pictures', 'CallImages']
+           'loud_rows', 'drop_background', 'squeeze', 'cut_stages', 'cut_picture', 'frequency_picture', 'band_picture',
+           'PictureWarning', 'unit_rows', 'degenerate_rows', 'call_pictures', 'patches_for', 'CallImages']
 
 # %% ../nbs/03_preprocessing.ipynb #aeeb27dc
 import warnings
@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from threadpoolctl import threadpool_limits
 
+from .call_band import call_band, smooth_levels
 from .calls import Calls
 from .files import Fault
 
@@ -195,6 +196,30 @@ def frequency_picture(
         image = gaussian_filter(image, blur, mode="nearest", truncate=2.0)
     return image.astype(np.float32)
 
+# %% ../nbs/03_preprocessing.ipynb #64bfa5d7
+def band_picture(
+    patch: np.ndarray,  # (n_freqs, n_frames) dB above the background, all levels
+    n_freqs: int = 64,  # F, rows of the picture: the band of the call
+    n_frames: int = 64,  # T, columns of the picture: the whole call
+    floor_db: float = 1.0,  # smoothed levels below it count 0
+    blur: float = 1.0,  # standard deviation of the Gaussian, pixels of the picture; 0: none
+) -> np.ndarray:
+    """A call in its own band, softly: (n_freqs, n_frames) float32 with mean 0.
+
+    Zero throughout if the patch has no pixels, values that are not finite, or one value only.
+    """
+    picture = np.zeros((n_freqs, n_frames), np.float32)
+    if not _usable(np.asarray(patch)) or np.ptp(patch) == 0:
+        return picture
+    smooth = smooth_levels(patch)
+    levels = smooth[call_band(smooth)]
+    if levels.max() > floor_db:
+        levels = np.where(levels > floor_db, levels, 0.0)
+    image = imresize(levels, (n_freqs, n_frames))
+    if blur > 0:
+        image = gaussian_filter(image, blur, mode="nearest", truncate=2.0)
+    return (image - image.mean()).astype(np.float32)
+
 # %% ../nbs/03_preprocessing.ipynb #175e6c07
 class PictureWarning(UserWarning):
     """Some calls give no picture; their rows are zero."""
@@ -219,7 +244,7 @@ def degenerate_rows(
     return np.logical_not(np.any(X, axis=1))  # makes no second array of that size
 
 # %% ../nbs/03_preprocessing.ipynb #4046374f
-PICTURES = ("cut", "frequency")
+PICTURES = ("cut", "frequency", "band")
 Patches: TypeAlias = Sequence[np.ndarray] | np.ndarray  # of n calls, (n_freqs, n_frames) each
 
 
@@ -247,7 +272,8 @@ def _pictures(
     """Pictures of a block of calls, (n, n_freqs, n_frames) float32."""
     if picture == "cut":
         return np.stack([cut_picture(patch, n_freqs, n_frames, absolute) for patch in patches])
-    return np.stack([frequency_picture(patch, n_freqs, n_frames) for patch in patches])
+    make = frequency_picture if picture == "frequency" else band_picture
+    return np.stack([make(patch, n_freqs, n_frames) for patch in patches])
 
 # %% ../nbs/03_preprocessing.ipynb #c7d41151
 def call_pictures(
@@ -278,6 +304,24 @@ def _check_settings(picture: str, n_freqs: int, n_frames: int) -> None:
         raise Fault(f"picture is {picture!r}; choose one of {', '.join(PICTURES)}")
     if min(n_freqs, n_frames) < 1:
         raise Fault(f"n_freqs x n_frames is {n_freqs} x {n_frames}; both must be at least 1")
+
+
+def patches_for(
+    picture: str,  # one of PICTURES
+) -> str:
+    """The patches that a picture is made of, as `MultitaperSegmenter.patches` has them."""
+    return "level" if picture == "band" else "lit"
+
+
+def _check_patches(picture: str, calls: Calls | Patches) -> None:
+    """Fault for calls whose segmenter says that it cut other patches."""
+    cut = getattr(calls, "segmenter", {}).get("patches", "")
+    if cut and cut != patches_for(picture):
+        raise Fault(
+            f"picture = {picture!r} is made of {patches_for(picture)} patches, but these calls have"
+            f" {cut} patches; segment or measure with patches={patches_for(picture)!r}, or choose"
+            " another picture"
+        )
 
 
 def _warn_of_missing(X: np.ndarray, calls: Calls | Patches) -> None:
@@ -324,7 +368,7 @@ class CallImages(_Pictures):
     Nothing is learned: there are no fitted attributes, and `transform` works without `fit`.
     """
 
-    picture: str = "cut"  # "cut" (published: rows of low energy cut out) or "frequency" (axis kept)
+    picture: str = "cut"  # "cut" (published), "frequency" (axis kept) or "band" (of level patches)
     n_freqs: int = 64  # F, rows of the picture
     n_frames: int = 64  # T, columns of the picture
     absolute: bool = False  # published thresholds, for "cut" of patches in natural logarithms
@@ -340,6 +384,7 @@ class CallImages(_Pictures):
     def images(self, calls: Calls | Patches) -> np.ndarray:
         """The pictures before they become vectors: (n, n_freqs, n_frames) float32."""
         _check_settings(self.picture, self.n_freqs, self.n_frames)
+        _check_patches(self.picture, calls)
         return call_pictures(calls, **self.get_params())
 
     def transform(self, calls: Calls | Patches) -> np.ndarray:

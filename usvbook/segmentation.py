@@ -9,6 +9,7 @@ __all__ = ['FILE_COLUMNS', 'cut_call', 'cut_calls', 'check_times', 'check_settin
 
 # %% ../nbs/02_segmentation.ipynb #1bb56d73
 import warnings
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from usvbook.calls import (
 )
 from .clock import find_continued
 from .files import Fault, Progress, printable, without_progress
+from .level_patches import cut_levels
 from .levels import FrameGrid, block_level, frame_grid
 from .pieces import join_frames, lit_regions, search_frames
 from usvbook.recordings import (
@@ -134,6 +136,8 @@ def check_settings(
     for name in ("n_tapers", "n_lifter"):
         if getattr(segmenter, name) != int(getattr(segmenter, name)):
             raise Fault(f"{name} = {getattr(segmenter, name)} must be a whole number")
+    if segmenter.patches not in ("lit", "level"):
+        raise Fault(f"patches = {segmenter.patches!r} is not known; choose lit or level")
 
 # %% ../nbs/02_segmentation.ipynb #e1c2828b
 @dataclass(repr=False, eq=False)
@@ -154,6 +158,7 @@ class MultitaperSegmenter(BaseEstimator):
     hop_s: float = 0.0005  # from frame to frame
     n_tapers: int = 6  # tapers averaged
     n_lifter: int = 3  # slow cosines taken out of each frame
+    patches: str = "lit"  # "lit": a call's own pixels; "level": all, for the picture "band"
 
     def grid(self, recording: Recording) -> FrameGrid:
         """Frames and bins at the rate of this recording; RecordingError where it is too low."""
@@ -194,10 +199,11 @@ class MultitaperSegmenter(BaseEstimator):
         return self._calls(recording, grid, found, frames, times, patches)
 
     def _calls(self, recording, grid, found, frames, times, patches=None) -> Calls:
-        patches = [] if patches is None else patches
-        measures = cut_calls(
-            recording, grid, found.backgrounds, frames, self._regions(grid), patches
-        )
+        patches, nowhere = [] if patches is None else patches, deque[Any](maxlen=0)
+        lit = patches if self.patches == "lit" else nowhere
+        measures = cut_calls(recording, grid, found.backgrounds, frames, self._regions(grid), lit)
+        if self.patches == "level":
+            cut_levels(recording, grid, frames, patches)
         table = call_table(recording, np.clip(times, 0, recording.duration_s), measures)
         settings = {"name": type(self).__name__, **self.get_params()}
         return Calls(table, patches, (self.min_freq_hz, self.max_freq_hz), settings)
