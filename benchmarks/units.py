@@ -5,7 +5,8 @@
 Synthetic mice (`make_study`, 2 + 2 animals, 440 calls, 11 classes, at 8, 12 and 20 dB, cut at their
 true times) and, where the folder has it, the song of a finch (`finch/syllables.csv`, 9 classes).
 All calls, no split; the embedding's rows normalised; normalised mutual information (NMI), adjusted
-Rand index (ARI) and purity against the true classes. Calls without picture have a unit of their own.
+Rand index (ARI) and purity against the true classes. Calls without picture have
+a unit of their own.
 """
 
 import argparse
@@ -74,9 +75,7 @@ def studies(
             with tempfile.TemporaryDirectory() as folder:
                 marks = make_study(folder, 2, 110, snr_db=snr_db, random_state=seed)
                 vectors = measured(marks, Path(folder), {}, pictures)
-            yield Known(
-                f"mice {snr_db:g} dB", vectors, marks["call_class"].to_numpy(), (11, 20)
-            )
+            yield Known(f"mice {snr_db:g} dB", vectors, marks["call_class"].to_numpy(), (11, 20))
     if data and (data / "finch").is_dir():
         marks = pd.read_csv(data / "finch" / "syllables.csv")
         vectors = measured(marks, data / "finch", SONG, pictures)

@@ -44,7 +44,7 @@ BEHIND = {  # what a command hands its options to
 }
 # What no function has, or must be told: places, clusters, files of settings, and settings
 # without an estimator.
-OF_THE_PROGRAM = {"out", "animals", "config", "scheduler", "segmenter", "help"}
+OF_THE_PROGRAM = {"out", "animals", "config", "scheduler", "segmenter", "recipe", "help"}
 CHOSEN = {
     ("channel", "0"),  # a setting of a run, of every command that opens recordings
     ("time_expansion", "as GUANO says, or 1"),  # usvbook.recordings.Recording

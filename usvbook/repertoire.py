@@ -147,7 +147,7 @@ class _Asked(BaseEstimator):
     method: str = "lasso"  # one of METHODS
     random_state: Seed = 0
     n_jobs: int | None = None  # labels do not depend on it
-    picture: str = "cut"  # "cut" (published) or "frequency" (axis kept), for Calls
+    picture: str = "cut"  # "cut" (published), "frequency" (axis kept) or "band", for Calls
     normalise: str | None = "columns"  # of the embedding: "columns" (published), "rows" or None
     n_nonzero: int = 10  # atoms of OMP
     gamma: float | None = None  # price per call (call_prices) in place of one λ for all

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BOTH', 'OURS', 'MUPET', 'UNITS', 'FILES_READ', 'READING', 'DETECTION', 'CLUSTERING', 'SETTINGS', 'NULLABLE', 'KINDS',
-           'MOST', 'MOST_SEED', 'Setting', 'SettingsFileError', 'read_toml', 'as_kind', 'read_settings', 'check_size',
-           'settings_of', 'make_segmenter', 'make_repertoire']
+           'RECIPES', 'MOST', 'MOST_SEED', 'Setting', 'SettingsFileError', 'read_toml', 'as_kind', 'of_recipe',
+           'read_settings', 'check_size', 'settings_of', 'make_segmenter', 'make_repertoire']
 
 # %% ../nbs/20_settings.ipynb #1cc8973b
 import math
@@ -56,6 +56,9 @@ DETECTION = {
     "hop_s": Setting(float, OURS, "from frame to frame", "0.0005"),
     "n_tapers": Setting(int, OURS, "tapers averaged", "6"),
     "n_lifter": Setting(int, OURS, "slow cosines taken out of each frame", "3"),
+    "patches": Setting(
+        str, OURS, '"lit" pixels of a call, or all of its "level"; as the picture needs them', "lit"
+    ),
     "noise_reduction": Setting(float, MUPET, "mask threshold in deviations", "5"),
     "min_energy_db": Setting(float, MUPET, "least total energy", "-15"),
     "min_peak_db": Setting(float, MUPET, "least peak", "-25"),
@@ -72,7 +75,9 @@ CLUSTERING = {
     "tau": Setting(float, UNITS, "calls below this similarity are outliers; none: no split", "0.8"),
     "lam": Setting(float, UNITS, "lambda of the LASSO", "0.3"),
     "method": Setting(str, UNITS, "lasso, omp, elastic_net, cosine, kmeans or ward", "lasso"),
-    "picture": Setting(str, UNITS, '"cut" (published) or "frequency" (axis kept)', "cut"),
+    "picture": Setting(
+        str, UNITS, '"cut" (published), "frequency" (axis kept) or "band" (of all levels)', "cut"
+    ),
     "normalise": Setting(
         str, UNITS, 'embedding by "columns" (published), "rows" or "none"', "columns"
     ),
@@ -123,6 +128,24 @@ def as_kind(value: object, kind: type) -> Any:  # of that kind
         raise ValueError
     return made
 
+# %% ../nbs/20_settings.ipynb #e078fcf4
+RECIPES: dict[str, dict[str, Any]] = {
+    "published": {"picture": "cut", "tau": 0.8, "normalise": "columns"},
+    "recommended": {"picture": "band", "tau": "none", "normalise": "rows"},
+}
+
+
+def of_recipe(
+    settings: Mapping[str, Any],  # perhaps with "recipe"
+) -> dict[str, Any]:
+    """The settings of the recipe that is asked for; Fault for another name."""
+    recipe = settings.get("recipe")
+    if recipe is None:
+        return {}
+    if recipe not in RECIPES:
+        raise Fault(f"recipe = {recipe!r} is not known; choose {' or '.join(RECIPES)}")
+    return RECIPES[str(recipe)]
+
 # %% ../nbs/20_settings.ipynb #4b7e50ab
 def read_settings(
     given: dict[str, Any],  # from the command line
@@ -130,12 +153,13 @@ def read_settings(
 ) -> dict[str, Any]:
     """Settings from file and command line, which wins; Fault for a wrong name or kind."""
     settings = {} if config is None else read_toml(config)
-    allowed = {*SETTINGS, "segmenter", "channel"}
+    allowed = {*SETTINGS, "segmenter", "channel", "recipe"}
     for name in settings:
         if name not in allowed:
             known = ", ".join(sorted(allowed))
             raise SettingsFileError(f"{config}: {name} is no setting here; known: {known}")
-    settings |= given
+    settings = of_recipe(settings | given) | settings | given
+    settings.pop("recipe", None)
     for name, value in settings.items():
         kind = SETTINGS[name].kind if name in SETTINGS else str
         try:
@@ -186,7 +210,7 @@ def make_segmenter(
     from usvbook.mupet import MupetSegmenter
     from usvbook.segmentation import MultitaperSegmenter
 
-    name = settings.get("segmenter", "multitaper")
+    name, picture = settings.get("segmenter", "multitaper"), settings.get("picture", "cut")
     if name not in ("multitaper", "mupet"):
         raise Fault(f"segmenter = {name!r} is not known; choose multitaper or mupet")
     other = MUPET if name == "multitaper" else OURS
@@ -195,6 +219,10 @@ def make_segmenter(
         raise Fault(f"{', '.join(wrong)}: not a setting of the segmenter {name}; leave it out")
     owners = (BOTH, OURS if name == "multitaper" else MUPET)
     own = {n: v for n, v in settings.items() if n in SETTINGS and SETTINGS[n].owner in owners}
+    if picture == "band" and name == "mupet":
+        raise Fault("picture = 'band' needs all levels of a call; choose segmenter multitaper")
+    if picture == "band":
+        own.setdefault("patches", "level")
     return (MultitaperSegmenter if name == "multitaper" else MupetSegmenter)(**own)
 
 # %% ../nbs/20_settings.ipynb #2c738e9b
