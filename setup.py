@@ -29,6 +29,7 @@ setup(
         "app": cfg["app_requirements"].split(),
         "cluster": cfg["cluster_requirements"].split(),
         "training": cfg["training_requirements"].split(),
+        "formats": cfg["formats_requirements"].split(),
         "dev": (cfg["app_requirements"] + " " + cfg["dev_requirements"]).split(),
     },
     entry_points={
