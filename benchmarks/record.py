@@ -26,6 +26,8 @@ COMMANDS = {
     "spectral": "spectral.py --n 9000 --k 60",
     "tsne": "tsne.py --sizes 500 2000",
     "repertoire": "repertoire.py --n 9000 --k 40",
+    "kmeans": "kmeans.py --n 9000 --k 40",
+    "start": "start.py",
     "tuning": "tuning.py",
     "growth": "growth.py --csv nbs/growth.csv",
     "deep_clustering": "deep_clustering.py",
