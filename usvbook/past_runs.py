@@ -23,9 +23,8 @@ from .settings import make_repertoire, make_segmenter, settings_of
 # %% ../nbs/22a_past_runs.ipynb #3f0b6dc7
 if TYPE_CHECKING:
     from usvbook.calls import Calls
-    from usvbook.mupet import MupetSegmenter
     from usvbook.repertoire import Repertoire
-    from usvbook.segmentation import MultitaperSegmenter
+    from usvbook.segmenters import Segmenter
 
 # %% ../nbs/22a_past_runs.ipynb #00b4be31
 def places_of(
@@ -63,7 +62,7 @@ def find_recording(
 def kept_calls(
     row: Mapping[str, Any],  # of the inputs of a record
     work: Path,  # work area of its folder
-    segmenter: "MultitaperSegmenter | MupetSegmenter",
+    segmenter: "Segmenter",
     channel: str,  # number, "mean" or "all"
 ) -> "Calls | None":  # None where they are not kept, or damaged
     """The calls of a recording that are kept, whether or not the recording is there."""

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from usvbook.calls import Calls
     from usvbook.excerpts import Views
-    from usvbook.mupet import MupetSegmenter
     from usvbook.repertoire import Repertoire
-    from usvbook.segmentation import MultitaperSegmenter, Segmented
+    from usvbook.segmentation import Segmented
+    from usvbook.segmenters import Segmenter
 
 # %% ../nbs/22_runs.ipynb #705088c1
 def check_jobs(
@@ -57,7 +57,7 @@ def check_jobs(
 # %% ../nbs/22_runs.ipynb #2e10a430
 def detect_calls(
     recordings: list[str],  # files, folders, globs
-    segmenter: "MultitaperSegmenter | MupetSegmenter",
+    segmenter: "Segmenter",
     channel: str,  # number, "mean" or "all"
     n_jobs: int | None,
     watch: Watch,

@@ -18,9 +18,8 @@ from .files import Fault, read_text
 
 # %% ../nbs/20_settings.ipynb #a65e2160
 if TYPE_CHECKING:
-    from usvbook.mupet import MupetSegmenter
     from usvbook.repertoire import Repertoire
-    from usvbook.segmentation import MultitaperSegmenter
+    from usvbook.segmenters import Segmenter
 
 # %% ../nbs/20_settings.ipynb #8e88ebc8
 class Setting(NamedTuple):
@@ -205,14 +204,12 @@ def settings_of(
 # %% ../nbs/20_settings.ipynb #fbeca9c0
 def make_segmenter(
     settings: dict[str, Any],  # read by read_settings
-) -> "MultitaperSegmenter | MupetSegmenter":
+) -> "Segmenter":
     """The segmenter that the settings ask for. Raises `Fault` for unknown ones."""
-    from usvbook.mupet import MupetSegmenter
-    from usvbook.segmentation import MultitaperSegmenter
+    from usvbook.segmenters import segmenter_class
 
     name, picture = settings.get("segmenter", "multitaper"), settings.get("picture", "cut")
-    if name not in ("multitaper", "mupet"):
-        raise Fault(f"segmenter = {name!r} is not known; choose multitaper or mupet")
+    chosen = segmenter_class(name)
     other = MUPET if name == "multitaper" else OURS
     wrong = [n for n in settings if n in SETTINGS and SETTINGS[n].owner == other]
     if wrong:
@@ -223,7 +220,7 @@ def make_segmenter(
         raise Fault("picture = 'band' needs all levels of a call; choose segmenter multitaper")
     if picture == "band":
         own.setdefault("patches", "level")
-    return (MultitaperSegmenter if name == "multitaper" else MupetSegmenter)(**own)
+    return chosen(**own)
 
 # %% ../nbs/20_settings.ipynb #2c738e9b
 def make_repertoire(
