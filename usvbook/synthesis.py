@@ -7,8 +7,8 @@ __all__ = ['CLASSES', 'LOWEST_HZ', 'HIGHEST_HZ', 'MIN_GAP_S', 'CLASS_WEIGHTS', '
            'STRAINS', 'family_shape', 'Contour', 'draw_duration', 'highest_freq_hz', 'contour', 'envelope',
            'render_call', 'background_density', 'background', 'movement', 'burst_noise', 'ridge_snr_db', 'draw_gaps',
            'draw_pairs', 'place_calls', 'class_weights', 'Animal', 'draw_animal', 'draw_animals', 'Sources',
-           'make_noise', 'set_gain', 'draw_calls', 'truth_row', 'sound_at_level', 'synthesize', 'make_study',
-           'Examples', 'examples']
+           'make_noise', 'set_gain', 'check_transitions', 'draw_classes', 'draw_calls', 'truth_row', 'sound_at_level',
+           'synthesize', 'make_study', 'Examples', 'examples']
 
 # %% ../nbs/01a_synthesis.ipynb #a597f471
 import os
@@ -271,9 +271,10 @@ def draw_gaps(
     n_groups: int,  # calls, or pairs of overlapping calls
     free_s: float,  # time to be shared out, beyond the least gaps
     rng: np.random.Generator,  # source of chance
-) -> np.ndarray:  # (n_groups + 1,) seconds before each group, and after the last
+    pause: np.ndarray | None = None,  # (n_groups + 1,) where bouts begin; None: by chance
+) -> tuple[np.ndarray, np.ndarray]:  # seconds before each group, and after the last; pauses
     "Times between groups: some tens of milliseconds within a bout, longer between bouts."
-    pause = rng.random(n_groups + 1) < 1 / 8
+    pause = rng.random(n_groups + 1) < 1 / 8 if pause is None else pause.copy()
     pause[[0, -1]] = True
     gaps = np.where(
         pause,
@@ -283,7 +284,7 @@ def draw_gaps(
     within_s = min(gaps[~pause].sum(), 0.6 * free_s)  # squeezed where time is short
     gaps[~pause] *= within_s / max(gaps[~pause].sum(), 1e-12)
     gaps[pause] *= (free_s - within_s) / gaps[pause].sum()
-    return MIN_GAP_S + gaps
+    return MIN_GAP_S + gaps, pause
 
 
 def draw_pairs(
@@ -309,7 +310,8 @@ def place_calls(
     second: np.ndarray,  # (n,) is this call the second of an overlapping pair
     duration_s: float,  # of the whole recording
     rng: np.random.Generator,  # source of chance
-) -> np.ndarray:  # (n,) onsets in seconds
+    pause: np.ndarray | None = None,  # see draw_gaps
+) -> tuple[np.ndarray, np.ndarray]:  # onsets in seconds (n,), numbers of bouts (n,)
     "Onsets of calls, in bouts. Raises `ValueError` if they do not fit into the recording."
     lag_s = second * rng.uniform(0.1, 0.7, len(second)) * np.roll(durations_s, 1)
     group = np.cumsum(~second) - 1
@@ -321,8 +323,9 @@ def place_calls(
             f"{len(second)} calls need at least {duration_s - free_s:.2f} s, but duration_s = "
             f"{duration_s}; take fewer calls or a longer recording"
         )
-    gaps_s = draw_gaps(len(lengths_s), free_s, rng)
-    return (np.cumsum(gaps_s[:-1]) + np.cumsum(lengths_s) - lengths_s)[group] + lag_s
+    gaps_s, pause = draw_gaps(len(lengths_s), free_s, rng, pause)
+    onsets_s = (np.cumsum(gaps_s[:-1]) + np.cumsum(lengths_s) - lengths_s)[group] + lag_s
+    return onsets_s, (np.cumsum(pause[:-1]) - 1)[group]
 
 # %% ../nbs/01a_synthesis.ipynb #9801d65f
 CLASS_WEIGHTS: dict[str, float] = {
@@ -444,6 +447,35 @@ def set_gain(
     np.multiply(sources.background, gain, out=sources.background)
     return sources._replace(calls=[gain * call for call in sources.calls])
 
+# %% ../nbs/01a_synthesis.ipynb #0b0a7513
+def check_transitions(
+    transitions: np.ndarray | None,  # (11, 11) chance of the next class, in the order of `CLASSES`
+) -> np.ndarray | None:  # rows add up to 1
+    "A matrix of transitions. Raises `Fault` for another shape, and for rows that are no chances."
+    if transitions is None:
+        return None
+    P = np.asarray(transitions, float)
+    n = len(CLASSES)
+    if P.shape != (n, n) or not (P >= 0).all() or not np.allclose(P.sum(1), 1):
+        raise Fault(f"transitions must be {n} x {n} chances with rows that add up to 1; correct it")
+    return P
+
+
+def draw_classes(
+    weights: np.ndarray,  # (n_calls, 11) of the animal that makes each call
+    chance: np.ndarray,  # (n_calls,) numbers by chance, 0 to 1
+    bout: np.ndarray | None = None,  # (n_calls,) bouts; None: calls do not depend on one another
+    transitions: np.ndarray | None = None,  # (11, 11)
+) -> list[str]:  # class of each call
+    "Classes of calls; within a bout the next follows the one before it, by the transitions."
+    numbers: list[int] = []
+    for i, row in enumerate(weights):
+        if transitions is not None and bout is not None and i and bout[i] == bout[i - 1]:
+            row = transitions[numbers[-1]]
+        steps = np.cumsum(row)
+        numbers.append(int(np.searchsorted(steps, chance[i] * steps[-1], side="right")))
+    return [CLASSES[number] for number in numbers]
+
 # %% ../nbs/01a_synthesis.ipynb #6079276c
 def draw_calls(
     animals: Sequence[Animal],  # who may sing
@@ -452,11 +484,13 @@ def draw_calls(
     samplerate_hz: float,  # sampling rate
     overlap: float,  # share of the calls that overlap with another
     rng: np.random.Generator,  # source of chance
-) -> list[tuple[int, Animal, str, Contour]]:  # first sample, animal, class, track; in time order
-    """Who sings what, and when. Calls that overlap come from two animals, where there are two.
+    transitions: np.ndarray | None = None,  # see check_transitions; None: no order
+) -> list[tuple[int, Animal, str, Contour, int]]:  # first sample, animal, class, track, bout
+    """Who sings what, and when, in order of time. Overlapping calls are of two animals, if there are.
 
-    Raises `Fault` for a number below 0.
+    Raises `Fault` for a number below 0, and for transitions that are none.
     """
+    P = check_transitions(transitions)
     if n_calls < 0:
         raise Fault(f"n_calls = {n_calls} must be 0 or above")
     who_rng, class_rng, time_rng, *track_rngs = rng.spawn(3 + n_calls)
@@ -465,17 +499,22 @@ def draw_calls(
     if len(animals) > 1:
         other = who_rng.integers(1, len(animals), size=n_calls)
         who = np.where(second, (np.roll(who, 1) + other) % len(animals), who)
-    chance = class_rng.random(n_calls)
-    names, tracks = [], []
-    for i, track_rng in enumerate(track_rngs):
-        steps = np.cumsum(animals[who[i]].weights)
-        names.append(CLASSES[int(np.searchsorted(steps, chance[i] * steps[-1], side="right"))])
-        tracks.append(contour(names[i], track_rng, samplerate_hz, animals[who[i]].mean_freq_hz))
+    chance, pause, bout = class_rng.random(n_calls), None, None
+    if P is not None:  # bouts are needed before there are calls to place
+        pause = rng.spawn(1)[0].random(int((~second).sum()) + 1) < 1 / 8
+        pause[[0, -1]] = True
+        bout = (np.cumsum(pause[:-1]) - 1)[np.cumsum(~second) - 1]
+    weights = np.array([animals[k].weights for k in who]).reshape(n_calls, len(CLASSES))
+    names = draw_classes(weights, chance, bout, P)
+    tracks = [
+        contour(name, track_rng, samplerate_hz, animals[k].mean_freq_hz)
+        for name, track_rng, k in zip(names, track_rngs, who, strict=True)
+    ]
     durations_s = np.array([len(track.times_s) / samplerate_hz for track in tracks])
-    onsets_s = place_calls(durations_s, second, duration_s, time_rng)
+    onsets_s, bout = place_calls(durations_s, second, duration_s, time_rng, pause)
     first_samples = [round(onset_s * samplerate_hz) for onset_s in onsets_s]
     singers = [animals[i] for i in who]
-    return list(zip(first_samples, singers, names, tracks, strict=True))
+    return list(zip(first_samples, singers, names, tracks, bout.tolist(), strict=True))
 
 # %% ../nbs/01a_synthesis.ipynb #ea21d008
 TRUTH_COLUMNS = [
@@ -488,6 +527,7 @@ TRUTH_COLUMNS = [
     "snr_db",
     "times_s",
     "freqs_hz",
+    "bout",
 ]
 
 
@@ -496,6 +536,7 @@ def truth_row(
     animal: Animal,  # who sings
     call_class: str,  # what
     track: Contour,  # frequency track with one point per sample
+    bout: int,  # number of its bout, from 0
     snr_db: float,  # signal-to-noise ratio
     samplerate_hz: float,  # sampling rate
 ) -> dict[str, Any]:  # one value for each of `TRUTH_COLUMNS`
@@ -512,6 +553,7 @@ def truth_row(
         "snr_db": snr_db,
         "times_s": onset_s + track.times_s[::step],
         "freqs_hz": track.freqs_hz[::step],
+        "bout": bout,
     }
 
 # %% ../nbs/01a_synthesis.ipynb #c85bb016
@@ -543,10 +585,12 @@ def synthesize(
     random_state: int | np.random.Generator = 0,  # same number, same recording
     return_sources: bool = False,  # also return the parts
     snr_spread_db: float = 0.0,  # standard deviation of the ratio from call to call
+    transitions: np.ndarray | None = None,  # (11, 11) chance of the next class within a bout
 ) -> Any:  # waveform (n_samples,) float32, truth table[, Sources]
     """A recording with known calls: waveform, and a table with one row a call, in order of onset.
 
-    Columns of the table: `TRUTH_COLUMNS`; `times_s` and `freqs_hz` hold the frequency track of
+    Within a bout, classes follow one another by `transitions`; None: each call by itself. Columns
+    of the table: `TRUTH_COLUMNS`; `times_s` and `freqs_hz` hold the frequency track of
     the fundamental. Raises `ValueError` if the calls do not fit or a setting is out of range.
     """
     if not np.isfinite([snr_db, snr_spread_db]).all():
@@ -555,13 +599,13 @@ def synthesize(
     animal_rng, call_rng, level_rng, sound_rng, *noise_rngs = rng.spawn(7)
     crowd = draw_animals(animal, classes, animal_rng)
     share = 0.5 if overlap is True else float(overlap)
-    sung = draw_calls(crowd, n_calls, duration_s, samplerate_hz, share, call_rng)
+    sung = draw_calls(crowd, n_calls, duration_s, samplerate_hz, share, call_rng, transitions)
     n_samples = round(duration_s * samplerate_hz)
     noise = make_noise(n_samples, samplerate_hz, movement_noise, bursts, noise_rngs)
     levels_db = snr_db + snr_spread_db * level_rng.normal(size=n_calls)
     rngs, rows, sounds = sound_rng.spawn(n_calls), [], []
     for call, wanted_db, one_rng in zip(sung, levels_db, rngs, strict=True):
-        sounds.append(sound_at_level(call[-1], wanted_db, samplerate_hz, one_rng))
+        sounds.append(sound_at_level(call[3], wanted_db, samplerate_hz, one_rng))
         rows.append(truth_row(*call, wanted_db, samplerate_hz))
     sources = set_gain(Sources(noise, sounds, [first for first, *_ in sung]))
     truth = pd.DataFrame(rows, columns=TRUTH_COLUMNS)
@@ -623,6 +667,7 @@ def make_study(
     audio_format: str = "flac",  # "flac" or "wav", both with 16 bits
     force: bool = False,  # write into a folder that is not empty
     random_state: int | np.random.Generator = 0,  # same number, same study
+    transitions: Mapping[str, np.ndarray] | None = None,  # strain -> (11, 11), see synthesize
 ) -> pd.DataFrame:  # what truth.csv holds: audio_path, onset_s, ..., strain, snr_db
     """Write recordings `<strain>_<animal>.flac` and their truth into a folder.
 
@@ -641,7 +686,10 @@ def make_study(
     for k, rng in enumerate(np.random.default_rng(random_state).spawn(len(plan))):
         strain, classes = plan[k]
         animal = draw_animal(f"m{k + 1}", rng, classes, concentration=60)
-        waveform, truth = synthesize(*sizes, animal=animal, random_state=rng, **noise)
+        P = (transitions or {}).get(strain)
+        waveform, truth = synthesize(
+            *sizes, animal=animal, random_state=rng, transitions=P, **noise
+        )
         name = f"{strain}_{animal.name}.{audio_format}"
         _write_audio(folder / name, waveform, samplerate_hz)
         tables.append(_with_names(truth, name, strain))
