@@ -1,22 +1,32 @@
 """The order of calls: nothing is found where there is none, and what is there is found."""
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from usvbook.files import Fault
 from usvbook.rates import event_rate
+from usvbook.sequence_studies import Questions, order_of_results
 from usvbook.sequences import (
     ENTROPIES,
+    compare_matrices,
     compare_numbers,
     draw_sequences,
+    in_order,
     information,
     information_by,
     lasting_usage,
     mutual_information,
     sequence_numbers,
     transitions,
+    transitions_of,
 )
+from usvbook.studies import Design, Results
 
 
 def cycle(order, K=5):
@@ -134,3 +144,56 @@ def test_calls_in_any_order_and_rejected_ones():
     assert event_rate(mixed, events, length, n_shifts=9).equals(table)
     rejected = pd.concat([calls.assign(accepted=True), calls.assign(accepted=False)])
     assert event_rate(rejected, events, length, n_shifts=9).equals(table)
+
+
+FOXP2 = Path(os.environ.get("USVBOOK_DATA", ""), "transitions", "bmrmm_foxp2.csv")
+
+
+@pytest.mark.skipif(not FOXP2.is_file(), reason="needs USVBOOK_DATA")
+def test_a_table_of_17391_transitions():
+    """Six animals, three a genotype: compared in seconds, and no p below what they can give."""
+    table, rows = pd.read_csv(FOXP2), []
+    for animal, own in table.groupby("Id"):
+        onset = np.cumsum(np.exp(own["Transformed_ISI"]) - 1)
+        unit = own["Cur_State"].to_numpy() - 1
+        one = pd.DataFrame({"audio_path": f"m{animal:g}", "channel": "0", "unit": unit})
+        rows.append(one.assign(onset_s=onset.to_numpy(), offset_s=onset.to_numpy()))
+    calls = in_order(pd.concat(rows))
+    began = time.perf_counter()
+    numbers = sequence_numbers(calls, calls["audio_path"], 4, n_shuffles=99)
+    names = table.groupby("Id")["Genotype"].first().astype(str)
+    group = names.set_axis([f"m{animal:g}" for animal in names.index])
+    found = compare_matrices(transitions_of(calls, calls["audio_path"], 4), group)
+    compared = compare_numbers(numbers, group)
+    assert time.perf_counter() - began < 60
+    assert len(calls) == 17_391 and numbers["enough"].all()
+    assert found["least_p"] == 0.1 <= min(found["p"], compared["p"].min())
+
+
+def test_bad_input(tmp_path):
+    """Unsorted calls, one call, one unit, overlapping calls, channels: all are told or counted."""
+    one = pd.DataFrame({"audio_path": ["a"], "channel": ["0"], "onset_s": [1.0], "offset_s": [1.1]})
+    files = pd.DataFrame({"audio_path": ["a"], "duration_s": [100.0]})
+
+    def ask(calls):
+        return order_of_results(
+            Results(calls, files, {}, []), None, Questions(n_shuffles=3), Design()
+        )
+
+    single = ask(one.assign(unit=0))
+    assert single.numbers["n_transitions"].sum() == 0 and np.isnan(single.numbers["gain"]).all()
+    many = pd.concat([one.assign(onset_s=k / 5, offset_s=k / 5 + 0.3, unit=0) for k in range(20)])
+    alike = ask(many)  # one unit, overlapping
+    assert alike.numbers["n_bouts"].tolist() == [1] and alike.numbers["self_share"].tolist() == [1]
+    mixed = ask(many.sample(frac=1, random_state=0))
+    assert mixed.numbers.equals(alike.numbers)
+    channels = ask(many.assign(channel=["0", "1"] * 10))
+    assert channels.pooled.sum() == 18 and channels.calls["bout"].nunique() == 2
+    with pytest.raises(Fault, match="call 3 runs from nan"):
+        bad = many.reset_index(drop=True)
+        ask(bad.assign(onset_s=bad["onset_s"].where(bad.index != 3)))
+    with pytest.raises(Fault, match="but the recording has 2"):
+        short = Results(many, files.assign(duration_s=2.0), {}, [])
+        order_of_results(short, None, Questions(n_shuffles=3), Design())
+    with pytest.raises(Fault, match="there are no calls"):
+        ask(many[:0])
