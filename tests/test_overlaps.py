@@ -1,0 +1,105 @@
+"""Overlapping calls: found, marked and taken apart, also where it is hard."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from usvbook.calls import Calls
+from usvbook.overlaps import OVERLAP_COLUMNS, count_calls, mark_overlaps
+from usvbook.recordings import Recording
+from usvbook.segmentation import MultitaperSegmenter
+from usvbook.synthesis import Contour, background, sound_at_level
+
+LOW, HIGH = (50_000, 58_000), (80_000, 72_000)  # Hz, from the beginning to the end of a call
+
+
+def written(
+    path: Path,
+    *voices: tuple[float, float, tuple[float, float], float],  # onset, duration, Hz, harmonic
+    rate: int = 250_000,
+    duration_s: float = 1.0,
+    snr_db: float = 24,
+) -> Path:
+    """A recording of calls that go from one frequency to another in a straight line."""
+    x = background(round(duration_s * rate), rate, np.random.default_rng(1))
+    for k, (onset_s, length_s, (first, last), harmonic) in enumerate(voices):
+        n = round(length_s * rate)
+        track = Contour(np.arange(n) / rate, np.linspace(first, last, n), harmonic)
+        sound = sound_at_level(track, snr_db, rate, np.random.default_rng(k))
+        at = round(onset_s * rate)
+        x[at : at + n] += sound[: len(x) - at]
+    sf.write(path, 0.3 * x / np.abs(x).max(), rate, "FLOAT")
+    return path
+
+
+def counted(path: Path, channel: int = 0) -> list[int]:
+    """How many calls each found call is."""
+    calls = MultitaperSegmenter().segment(Recording(path, channel))
+    return mark_overlaps(calls)["n_sources"].tolist()
+
+
+@pytest.mark.parametrize("rate", [192_000, 250_000, 300_000])
+def test_two_at_once_at_any_rate(tmp_path, rate):
+    path = written(tmp_path / "two.wav", (0.4, 0.06, LOW, 0.0), (0.42, 0.06, HIGH, 0.0), rate=rate)
+    assert counted(path) == [2]
+
+
+def test_a_harmonic_is_no_second_call(tmp_path):
+    path = written(tmp_path / "one.wav", (0.4, 0.06, LOW, 0.7))
+    assert counted(path) == [1]
+    path = written(tmp_path / "two.wav", (0.4, 0.06, LOW, 0.7), (0.41, 0.05, (75_000, 90_000), 0))
+    assert counted(path) == [2]
+
+
+def test_three_at_once(tmp_path):
+    third = (95_000, 100_000)
+    voices = [(0.4, 0.06, LOW, 0.0), (0.41, 0.06, HIGH, 0.0), (0.42, 0.05, third, 0.0)]
+    assert counted(written(tmp_path / "three.wav", *voices)) == [3]
+
+
+@pytest.mark.parametrize(("lag_s", "n"), [(0.05, 1), (0.04, 2)])
+def test_calls_that_touch_look_like_a_step(tmp_path, lag_s, n):
+    path = written(tmp_path / "x.wav", (0.4, 0.05, LOW, 0.0), (0.4 + lag_s, 0.05, HIGH, 0.0))
+    assert counted(path) == [n]  # touching: one; 10 ms at once: two
+
+
+def test_overlaps_at_the_edges_of_a_file(tmp_path):
+    edges = [(0.0, 0.05, LOW, 0.0), (0.0, 0.05, HIGH, 0.0)]
+    edges += [(0.95, 0.05, LOW, 0.0), (0.95, 0.05, HIGH, 0.0)]
+    assert counted(written(tmp_path / "edges.wav", *edges)) == [2, 2]
+
+
+def test_marks_and_channels(tmp_path):
+    two = written(tmp_path / "two.wav", (0.4, 0.06, LOW, 0.0), (0.42, 0.06, HIGH, 0.0))
+    one = written(tmp_path / "one.wav", (0.4, 0.06, LOW, 0.0))
+    both = np.stack([sf.read(one)[0], sf.read(two)[0]], axis=1)
+    sf.write(tmp_path / "stereo.wav", both, 250_000, "FLOAT")
+    assert [counted(tmp_path / "stereo.wav", channel) for channel in (0, 1)] == [[1], [2]]
+    given = MultitaperSegmenter().measure(Recording(two), [0.1, 0.39], [0.2, 0.5])
+    assert mark_overlaps(given)["n_sources"].tolist() == [1, 2]
+
+
+def test_no_frame_is_one_call():
+    empty = np.zeros((174, 0), np.float32)
+    assert count_calls(empty, (35_000, 120_000), 0.0005) == (1, 1.0)
+
+
+def test_the_same_table_again(tmp_path):
+    path = written(tmp_path / "two.wav", (0.4, 0.06, LOW, 0.0), (0.42, 0.06, HIGH, 0.0))
+    calls = MultitaperSegmenter().segment(Recording(path))
+    first = mark_overlaps(calls).copy()
+    assert mark_overlaps(calls).equals(first) and set(OVERLAP_COLUMNS) <= set(first)
+    assert isinstance(calls[[0]], Calls) and calls[[0]].table["n_sources"].tolist() == [2]
+
+
+@pytest.mark.skipif("USVBOOK_DATA" not in os.environ, reason="needs real recordings")
+def test_real_calls_that_nobody_marked_as_overlaps():
+    marked = n = 0
+    for name in ("rec_1", "rec_2", "rec_6", "rec_8"):
+        path = Path(os.environ["USVBOOK_DATA"], "usv", f"{name}.flac")
+        table = mark_overlaps(MultitaperSegmenter().segment(Recording(path)))
+        marked, n = marked + int((table["n_sources"] > 1).sum()), n + len(table)
+    assert marked <= 0.2 * n
