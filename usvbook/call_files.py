@@ -22,7 +22,7 @@ from .calls import Calls
 from .files import DAMAGED, Fault, in_one_move, read_entry
 
 # %% ../nbs/02b_call_files.ipynb #a3452a58
-FORMAT, VERSION = "usvbook calls", 1
+FORMAT, VERSION = "usvbook calls", 2
 
 
 class CallWriter:
@@ -64,6 +64,8 @@ def put_table(
         "columns": list(calls.table),
         "band_hz": list(calls.band_hz),
         "segmenter": calls.segmenter,
+        "left_out": calls.left_out,
+        "cautions": calls.cautions,
     }
     text = json.dumps(head, default=lambda number: number.item())  # numbers of NumPy
     writer.put("head", np.array(text))
@@ -146,12 +148,12 @@ def read_calls(
         n = int(head["n_patches"])
         if any(column.shape != (n,) for column in columns.values()):
             raise Fault("table and patches differ in length")
-        band_hz, segmenter = tuple(head["band_hz"]), dict(head["segmenter"])
+        facts = dict(head["segmenter"]), dict(head["left_out"]), list(head["cautions"])
     data = {
         name: pd.Series(column.tolist(), dtype="str") if column.dtype.kind == "U" else column
         for name, column in columns.items()
     }
-    return Calls(pd.DataFrame(data), StoredPatches(path, n), band_hz, segmenter)
+    return Calls(pd.DataFrame(data), StoredPatches(path, n), tuple(head["band_hz"]), *facts)
 
 # %% ../nbs/02b_call_files.ipynb #6807f479
 def fault_of(

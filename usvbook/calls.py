@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MEASURES', 'CALL_COLUMNS', 'measure_ridge', 'JoinedPatches', 'Calls', 'call_table', 'recording_of', 'channel_of',
-           'cut_in_two', 'Matching', 'match_calls', 'match_recordings', 'true_labels']
+           'cut_in_two', 'at_edge', 'mark_edges', 'Matching', 'match_calls', 'match_recordings', 'true_labels']
 
 # %% ../nbs/01_calls.ipynb #02d22ae4
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -94,6 +95,8 @@ class Calls:
     patches: Sequence[np.ndarray]  # float32 (n_freqs, n_frames), row 0 is the lowest frequency
     band_hz: tuple[float, float]  # lower and upper edge of every patch
     segmenter: dict[str, Any] = field(default_factory=dict)  # name, parameters of what found them
+    left_out: dict[str, int] = field(default_factory=dict)  # reason ("n_too_long"), number of finds
+    cautions: list[str] = field(default_factory=list)  # what makes the search unsafe
 
     def __len__(self) -> int:
         return len(self.table)
@@ -118,10 +121,13 @@ class Calls:
         table = pd.concat(filled, ignore_index=True)
         table["call_id"] = np.arange(len(table))
         patches = JoinedPatches([p.patches for p in parts])
-        in_memory = all(isinstance(p.patches, list) for p in parts)
-        return cls(
-            table, list(patches) if in_memory else patches, parts[0].band_hz, parts[0].segmenter
-        )
+        kept = list(patches) if all(isinstance(p.patches, list) for p in parts) else patches
+        left_out = Counter[str]()
+        for part in parts:
+            left_out.update(part.left_out)
+        cautions = [text for part in parts for text in part.cautions]
+        first = parts[0]
+        return cls(table, kept, first.band_hz, first.segmenter, dict(left_out), cautions)
 
 # %% ../nbs/01_calls.ipynb #f3f378cf
 def call_table(
@@ -179,6 +185,35 @@ def cut_in_two(
         for channel in set(calls["channel"][first]) & set(calls["channel"][second]):
             cut |= ((first | second) & (calls["channel"] == channel)).to_numpy()
     return cut
+
+# %% ../nbs/01_calls.ipynb #63b73289
+def at_edge(
+    calls: pd.DataFrame,  # audio_path, samplerate_hz, onset_s, offset_s, low_freq_hz, high_freq_hz
+    files: pd.DataFrame,  # audio_path, duration_s
+    band_hz: tuple[float, float],  # that was searched
+    edge_s: float = 0.01,  # a call that comes so near to the start or the end of a file is cut
+    edge_hz: float = 1000.0,  # and one whose ridge comes so near to an edge of the band
+) -> np.ndarray:  # (n_calls,) bool
+    """Which calls may be cut by the start or the end of a file, or by an edge of the band."""
+    duration_s = calls["audio_path"].map(
+        dict(zip(files["audio_path"], files["duration_s"], strict=True))
+    )
+    high_hz = np.minimum(band_hz[1], 0.495 * calls["samplerate_hz"].astype(float))
+    return (
+        (calls["onset_s"] <= edge_s)
+        | (duration_s.astype(float) - calls["offset_s"] <= edge_s)
+        | (calls["low_freq_hz"] - band_hz[0] <= edge_hz)
+        | (high_hz - calls["high_freq_hz"] <= edge_hz)
+    ).to_numpy(bool)
+
+
+def mark_edges(
+    calls: Calls,
+    files: pd.DataFrame,  # audio_path, duration_s, continues
+) -> None:
+    """Put the columns `at_edge` and `cut_in_two` into the table of calls."""
+    calls.table["at_edge"] = at_edge(calls.table, files, calls.band_hz)
+    calls.table["cut_in_two"] = cut_in_two(calls.table, files)
 
 # %% ../nbs/01_calls.ipynb #4e3ccc9b
 @dataclass

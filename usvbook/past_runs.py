@@ -126,7 +126,7 @@ def calls_of_run(
     """The calls of a run: those that are kept, the others found again; `Fault` where none are."""
     import pandas as pd
 
-    from usvbook.calls import Calls, cut_in_two
+    from usvbook.calls import Calls, mark_edges
 
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     rows = [row for row in run["inputs"] if not row.get("error")]
@@ -140,7 +140,7 @@ def calls_of_run(
             part.table["audio_path"] = str(rows[k]["audio_path"])
             parts[k] = part
     calls = Calls.concat([part for part in parts if part is not None])
-    calls.table["cut_in_two"] = cut_in_two(calls.table, pd.DataFrame(rows))
+    mark_edges(calls, pd.DataFrame(rows))
     now = {
         str(row["audio_path"]): printable(path or row.get("absolute_path") or row["audio_path"])
         for row, path in zip(rows, paths, strict=True)

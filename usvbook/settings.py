@@ -49,6 +49,7 @@ DETECTION = {
     "threshold": Setting(float, OURS, "sensitivity in noise deviations; lower finds more", "3.4"),
     "border_threshold": Setting(float, OURS, "borders move out along pixels above", "2.6"),
     "max_border_s": Setting(float, OURS, "how far borders may move out", "0.015"),
+    "max_jump_hz": Setting(float, OURS, "pitch may jump so far in a gap of a call", "10000"),
     "max_width_hz": Setting(float, OURS, "wider finds are noise bursts", "13500"),
     "min_streak_s": Setting(float, OURS, "how long strong pixels must hang together", "0.003"),
     "window_s": Setting(float, OURS, "length of a frame", "0.002048"),
