@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MOST_EXACT', 'Names', 'MEASURES', 'check_groups', 'number_of_relabelings', 'arrangements', 'as_strata', 'relabelings',
            'least_p', 'p_of', 'sums_within', 'observed_first', 'pseudo_f', 'permanova', 'principal_coordinates',
-           'distances_from_median', 'anova_f', 'dispersion', 'moments', 'welch_t', 'paired_t', 'family_p', 'interval',
-           'hedges_g', 'cliffs_delta', 'check_two', 'centred', 'tests', 'compare_values', 'compare_units',
-           'animal_measures', 'compare_measures', 'compare_pairs', 'plot_unit', 'left_out_distances',
+           'spatial_median', 'distances_from_median', 'anova_f', 'dispersion', 'moments', 'welch_t', 'paired_t',
+           'family_p', 'interval', 'hedges_g', 'cliffs_delta', 'check_two', 'centred', 'tests', 'compare_values',
+           'compare_units', 'animal_measures', 'compare_measures', 'compare_pairs', 'plot_unit', 'left_out_distances',
            'area_under_curve', 'decode']
 
 # %% ../nbs/13a_groups.ipynb #656340c0
@@ -213,21 +213,35 @@ def principal_coordinates(
     return vectors[:, kept] * np.sqrt(values[kept])
 
 
+def spatial_median(
+    points: np.ndarray,  # (n, k)
+    member: np.ndarray,  # (m, n) 1 for members, else 0
+    steps: int = 200,  # of Weiszfeld's iteration, at most
+) -> np.ndarray:  # (m, k)
+    "The point with the smallest sum of distances from the members, for every relabeling."
+    median = (member @ points) / member.sum(1, keepdims=True)
+    close = 1e-9 * (float(np.abs(points).max()) if points.size else 0.0)
+    for _ in range(steps):
+        apart = np.linalg.norm(points[None] - median[:, None], axis=2)
+        weight = member / np.maximum(apart, 1e-9)
+        last, median = median, (weight @ points) / weight.sum(1, keepdims=True)
+        if not median.size or np.abs(median - last).max() <= close:
+            break
+    return median
+
+
 def distances_from_median(
     points: np.ndarray,  # (n, k)
     ways: np.ndarray,  # (m, n) int codes
-    steps: int = 200,  # of Weiszfeld's iteration
 ) -> np.ndarray:  # (m, n)
     "Distance of each point from the spatial median of its group, for every relabeling."
     far = np.zeros(ways.shape)
-    for code in range(int(ways.max()) + 1):
-        member = (ways == code).astype(float)
-        median = (member @ points) / member.sum(1, keepdims=True)
-        for _ in range(steps):
-            apart = np.linalg.norm(points[None] - median[:, None], axis=2)
-            weight = member / np.maximum(apart, 1e-9)
-            median = np.einsum("mn,nk->mk", weight, points) / weight.sum(1, keepdims=True)
-        far += member * np.linalg.norm(points[None] - median[:, None], axis=2)
+    for first in range(0, len(ways), 500):  # in pieces, so that memory stays small
+        part = slice(first, first + 500)
+        for code in range(int(ways.max()) + 1):
+            member = (ways[part] == code).astype(float)
+            median = spatial_median(points, member)
+            far[part] += member * np.linalg.norm(points[None] - median[:, None], axis=2)
     return far
 
 # %% ../nbs/13a_groups.ipynb #a057964c

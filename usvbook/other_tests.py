@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 from scipy.spatial.distance import squareform
+from scipy.special import digamma, gammaln
 
 from .files import Fault
 from .groups import Names, check_groups, observed_first, p_of
@@ -127,13 +128,21 @@ def fit_dm(
 ) -> tuple[np.ndarray, float]:  # alpha (n_units,), log-likelihood
     "The most likely parameters of a Dirichlet-multinomial distribution."
     N = np.asarray(counts, float)
+    n = N.sum(1)
     start = np.log(10 * (N.sum(0) + 0.5) / (N.sum() + 0.5 * N.shape[1]))
+    constant = float((gammaln(n + 1) - gammaln(N + 1).sum(1)).sum())
 
-    def loss(log_alpha: np.ndarray) -> float:
-        return -dm_log_likelihood(N, np.exp(log_alpha))
+    def loss(log_alpha: np.ndarray) -> tuple[float, np.ndarray]:
+        alpha = np.exp(log_alpha)
+        whole = alpha.sum()
+        own = (gammaln(whole) - gammaln(n + whole)).sum()
+        likelihood = constant + own + (gammaln(N + alpha) - gammaln(alpha)).sum()
+        slope = (digamma(whole) - digamma(n + whole)).sum()
+        slope = slope + (digamma(N + alpha) - digamma(alpha)).sum(0)
+        return -float(likelihood), -slope * alpha
 
     bounds = [(np.log(1e-3), np.log(most))] * N.shape[1]
-    found = optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds)
+    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.exp(found.x), -float(found.fun)
 
 
