@@ -659,6 +659,7 @@ def plot_usage(
     recordings: Sequence[Any],  # (n,) name or path of each call's recording
     ax: Axes | None = None,
     n_units: int | None = None,  # K; None: the largest label plus one
+    what: str = "recording",  # what a row is
 ) -> Axes:
     """Share of each unit in the calls of each recording that have a unit; one recording a row."""
     counts = usage_table(labels, recordings, n_units)
@@ -686,11 +687,11 @@ def plot_usage(
     ax.set_yticks(np.arange(n_recordings + 1) - 0.5, minor=True)
     ax.grid(which="minor", color="0.85", lw=0.6)
     ax.tick_params(which="minor", length=0)
-    ax.set(xlabel="unit", ylabel="recording (calls in units)")
+    ax.set(xlabel="unit", ylabel=f"{what} (calls in units)")
     figure = ax.get_figure(root=True)
     assert figure is not None
     figure.colorbar(image, ax=ax, label="share (%)", pad=0.01, aspect=max(12, n_recordings))
-    set_alt_text(ax, f"Shares of {n_columns} units in the calls of {n_recordings} recordings.")
+    set_alt_text(ax, f"Shares of {n_columns} units in the calls of {n_recordings} {what}s.")
     return ax
 
 # %% ../nbs/09_figures.ipynb #70062720

@@ -476,6 +476,8 @@ def recordings_section(
         (name, title)
         for name, title in (
             ("channel", "channel"),
+            ("animal", "animal"),
+            ("group", "group"),
             ("recorded_at", "recorded at"),
             ("warning", "notes"),
         )
@@ -550,6 +552,7 @@ def quality_section(
 # %% ../nbs/09b_report.ipynb #b9fcf094
 CAPTIONS = {
     "usage": "Share of each unit in the calls of each recording.",
+    "usage_by_animal": "Share of each unit in the calls of each animal, its recordings together.",
     "old_and_new": "How similar each call is to the mean of its unit: the calls that the units were "
     "made of, and the new ones. Dashed lines are the medians.",
     "similarity": "How similar each call is to the call most like it; left of τ, if one is set, "
@@ -691,7 +694,8 @@ def write_report(
     means = {} if centroids is None else shown_means(table, centroids, shape, cut)
     sections = [("", first)]
     sections += unit_parts(table, means, views, cut, new, min_size, list(figures or {}))
-    sections += recording_parts(calls, rows, views, new, drawn.pop("usage", ""))
+    used = drawn.pop("usage", "") + drawn.pop("usage_by_animal", "")
+    sections += recording_parts(calls, rows, views, new, used)
     sections += [("How sure", drawn.pop("old_and_new", "") + quality_section(said, quality))]
     more = f'<div class="figures">{"".join(drawn.values())}</div>' if drawn else ""
     sections += [("More figures", more)]

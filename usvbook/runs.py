@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['FILES', 'check_jobs', 'left_out_text', 'detect_calls', 'detect_recordings', 'look_at', 'shared_figures',
-           'save_figures', 'draw_figures', 'write_tables', 'told_of_run', 'drop_done', 'fit_calls', 'write_repertoire',
-           'build_repertoire', 'write_assigned', 'put_units', 'assign_recordings']
+           'save_figures', 'draw_figures', 'read_labels', 'check_animals', 'add_animals', 'write_tables', 'told_of_run',
+           'drop_done', 'fit_calls', 'write_repertoire', 'build_repertoire', 'write_assigned', 'put_units',
+           'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
@@ -187,6 +188,9 @@ def shared_figures(
         "mosaic": lambda: figures.plot_mosaic(repertoire.centroids_, **mosaic),
         "usage": lambda: figures.plot_usage(unit, table["audio_path"].tolist(), n_units=n),
     }
+    if "animal" in table:
+        who = table["animal"].where(table["animal"] != "", "no animal").tolist()
+        drawn["usage_by_animal"] = lambda: figures.plot_usage(unit, who, n_units=n, what="animal")
     if views.stretches:
         shown = [name[view.audio_path] for view in views.stretches]
         drawn["calls"] = lambda: plot_stretches(views.stretches, table, shown)
@@ -245,6 +249,50 @@ def draw_figures(
         typical = views.typical.get(unit, [])
         figure[f"unit_{unit:02d}"] = partial(unit_sheet, typical, views.scale, X, labels, unit)
     return save_figures(folder, figure, watch)
+
+# %% ../nbs/22_runs.ipynb #68314229
+def read_labels(
+    path: Path,  # study table
+    recordings: "list[str] | pd.DataFrame",  # paths, or a table with audio_path
+) -> "pd.DataFrame":  # see usvbook.animals.read_animals
+    """The study table for labels: groups, if there are any, and recordings without a row."""
+    from usvbook.animals import read_animals, read_table
+
+    group = "group" if "group" in read_table(path) else "animal"
+    return read_animals(path, recordings, group, several=True, leave_unmatched=True)
+
+
+def check_animals(
+    path: Path | None,  # study table; None: there is none
+    recordings: list[str],  # files, folders, globs
+) -> None:
+    """Fault for a study table that cannot be used, before there is any work."""
+    import warnings
+
+    from usvbook.recordings import find_recordings
+
+    if path is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are told when the tables are written
+            read_labels(path, list(map(str, find_recordings(recordings, str))))
+
+
+def add_animals(
+    path: Path | None,  # study table; None: nothing is added
+    table: "pd.DataFrame",  # calls; gets the columns animal, group, session
+    files: "pd.DataFrame",  # of segment_recordings, likewise
+    watch: Watch,  # is told what has no row, and which rows have no recording
+) -> None:
+    """Write into the tables which animal it was."""
+    from usvbook.animals import label_animals
+
+    if path is None:
+        return
+    with watch.step("animals"):
+        animals = read_labels(path, files)
+    for one in (table, files):
+        for name, values in label_animals(one, animals).items():
+            one[name] = values
 
 # %% ../nbs/22_runs.ipynb #e8201ae3
 FILES = {
@@ -364,6 +412,7 @@ def build_repertoire(
     n_jobs: int | None = None,
     force: bool = False,
     n_seeds: int = 3,  # fits with other seeds; 0: no stability is stated, of halves neither
+    animals: Path | None = None,  # study table: which animal is in which recording
 ) -> "Repertoire":  # fitted
     """The main job: recordings in, a folder with calls, units, figures and report out.
 
@@ -374,6 +423,7 @@ def build_repertoire(
     settings, watch = dict(settings or {}), Watch()
     if n_seeds < 0:
         raise Fault(f"n_seeds = {n_seeds} is no number of fits; give 0 for none")
+    check_animals(animals, recordings)
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     slower = settings.get("time_expansion")
     with held_folder(out, force) as work:
@@ -383,12 +433,14 @@ def build_repertoire(
             repertoire, X = fit_calls(calls, settings, n_jobs, n_seeds, watch)
             repertoire.channel_ = channel.lower()  # "all" as well, if calls are in one of them only
             repertoire.save(folder / "repertoire.npz")
+            add_animals(animals, calls.table, files, watch)
             tell("drawing")
             units = unit_table(calls.table, X)
             views = look_at(calls.table, files, calls.band_hz, watch)
             figures = draw_figures(folder, repertoire, calls, X, units, views, watch)
             parameters = {"segmenter": "multitaper", "channel": "0", "n_seeds": n_seeds} | settings
             parameters |= calls.segmenter | repertoire.get_params()
+            parameters |= {} if animals is None else {"animals": str(animals)}
             write_repertoire(
                 folder, out, repertoire, calls, units, files, parameters, figures, views, watch
             )
@@ -448,6 +500,7 @@ def assign_recordings(
     force: bool = False,
     time_expansion: float | None = None,  # how many times slower files are; None: as they say
     leave_unlike: bool = False,  # calls that are not like their unit get none (-1)
+    animals: Path | None = None,  # study table: which animal is in which recording
 ) -> "pd.DataFrame":  # calls, with unit, is_like_unit, similarity
     """Find the calls of new recordings and assign them to the units of a saved repertoire.
 
@@ -457,6 +510,7 @@ def assign_recordings(
     from usvbook.recordings import sha256
     from usvbook.repertoire import Repertoire
 
+    check_animals(animals, recordings)
     repertoire, watch = Repertoire.load(path), Watch()
     try:
         segmenter = repertoire.segmenter()
@@ -469,9 +523,11 @@ def assign_recordings(
             table = done.calls.table
             with watch.step("assign"):
                 put_units(repertoire, done.calls, leave_unlike)
+            add_animals(animals, table, done.files, watch)
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
             parameters["leave_unlike"] = leave_unlike
+            parameters |= {} if animals is None else {"animals": str(animals)}
             write_assigned(folder, repertoire, table, done.files, parameters, watch, out)
         drop_done(work, done)
     return table

@@ -52,7 +52,7 @@ def units_in_order(usage: Usage) -> list:  # names of units, as in the pooled co
     table = usage.units.assign(far=-usage.units["t"].abs())
     return list(dict.fromkeys(table.sort_values(["p_family", "far"], kind="stable")["unit"]))
 
-# %% ../nbs/24a_study_figures.ipynb #2a7d228b
+# %% ../nbs/24a_study_figures.ipynb #904baf51
 def draw_label(
     ax: "Axes",
     row: float,  # height in the axes
@@ -80,12 +80,13 @@ def plot_units(
     pictures: Mapping[object, np.ndarray],  # unit -> a cut-out or mean picture, ink from 0 to 1
     most: int = 24,  # units that are shown, those that differ most
 ) -> "Axes":
-    "Share of each unit in each animal, with means and intervals by group."
+    "Share of each unit, but for the pooled rest, in each animal; means and intervals by group."
     import matplotlib.pyplot as plt
 
     from usvbook.figures import set_alt_text
 
-    share, units = shares_of(usage), units_in_order(usage)[:most]
+    share, order = shares_of(usage), [unit for unit in units_in_order(usage) if unit != "rest"]
+    units = order[:most]
     codes, names = check_groups(usage.cases.group)
     size = (6.4, 0.9 + (0.22 + 0.17 * len(names)) * max(len(units), 1))
     ax = plt.subplots(figsize=size)[1]
@@ -121,14 +122,14 @@ def plot_units(
     ax.legend(
         frameon=False, ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0
     )
-    left = len(units_in_order(usage)) - len(units)
+    left = len(order) - len(units)
     said = (
         f"Share of {len(units)} units in the calls of {len(share)} animals of {len(names)} groups"
     )
     set_alt_text(ax, said + (f"; {left} units that differ less are not shown." if left else "."))
     return ax
 
-# %% ../nbs/24a_study_figures.ipynb #99e7889d
+# %% ../nbs/24a_study_figures.ipynb #dc49996f
 def plot_ordination(
     usage: Usage,
     ax: "Axes | None" = None,
@@ -184,6 +185,7 @@ def plot_permutations(
     F, p = pseudo_f(distances(usage), usage.cases.ways(design))[0], usage.omnibus["PERMANOVA"]["p"]
     ax.hist(F, bins=min(60, max(10, len(F) // 12)), color="0.75")
     ax.axvline(F[0], color="black")
+    ax.set_ylim(0, 1.15 * ax.get_ylim()[1])
     ax.annotate(f"these groups: F = {F[0]:.2f}", (F[0], 0.96), (-5, 0), xycoords=("data", "axes fraction"),
                 textcoords="offset points", ha="right", va="top", fontsize=8)  # fmt: skip
     ax.set(xlabel="F", ylabel=f"of {len(F)} ways to exchange animals")

@@ -31,7 +31,7 @@ from .run_record import RunRecord
 from .studies import LEAST_CALLS, Comparison, Design, unanswered
 from .study_figures import SHOWN, mean_interval, shares_of, units_in_order
 
-# %% ../nbs/24b_study_page.ipynb #c44cb027
+# %% ../nbs/24b_study_page.ipynb #75f1672a
 def p_text(
     p: float | None,
     digits: int = 2,  # that count
@@ -39,7 +39,7 @@ def p_text(
     "A p as people write it: .029, .0022, 1.0; a dash where there is none."
     if p is None or not np.isfinite(p):
         return "–"
-    if p >= 0.9995:
+    if p >= 0.995:
         return "1.0"
     places = max(digits, int(digits - 1 - np.floor(np.log10(max(p, 1e-12)))))
     return f"{p:.{places}f}".lstrip("0")
@@ -232,7 +232,7 @@ def look(
     ]
     return f'<span class="look">{"".join(images)}</span>' if images else ""
 
-# %% ../nbs/24b_study_page.ipynb #d10a8bd3
+# %% ../nbs/24b_study_page.ipynb #c579ed64
 def unit_rows(
     one: Comparison,
     pictures: Mapping[object, Sequence[np.ndarray]],  # unit -> cut-outs
@@ -240,14 +240,15 @@ def unit_rows(
     "Rows of the table of units, those that differ most first."
     found, share = one.usage, shares_of(one.usage)
     codes, names = check_groups(found.cases.group)
-    top, rows = float(share.to_numpy().max()), []
+    rows: list[list[Cell]] = []
+    top = float(share.drop(columns="rest", errors="ignore").to_numpy().max(initial=0.0))
     tests = {} if found.units is None else dict([*found.units.groupby("unit", sort=False)])
     for unit in units_in_order(found):
         means = [share[unit].to_numpy()[codes == k].mean() for k in range(len(names))]
         first: list[Cell] = [
             (f"<b>{escape(unit)}</b>", -1 if unit == "rest" else float(unit)),
             look(pictures.get(unit, ()), unit),
-            (strip(share[unit], codes, names, top), means[0] - means[-1]),
+            ("" if unit == "rest" else strip(share[unit], codes, names, top), means[0] - means[-1]),
         ]
         first += [(number(mean, 1, 100), mean) for mean in means]
         if unit not in tests:
@@ -298,7 +299,7 @@ def units_part(
     caption = "Units, those that differ most first. ↓: as small as so many animals allow."
     return said + html_table(head, unit_rows(one, pictures), caption, "strips")
 
-# %% ../nbs/24b_study_page.ipynb #3a2739cb
+# %% ../nbs/24b_study_page.ipynb #250ee15e
 def values_table(
     one: Comparison,
     kind: str,  # "rate", "calls" or "diversity"
@@ -326,9 +327,12 @@ def values_table(
         cells += [p_cell(row["p_groups"]), p_cell(row["p_pairs"])] if several else []
         if kind == "calls":
             known = alike is not None and row["measure"] in alike.index
-            cells.append(
-                number(alike.loc[row["measure"], "icc"], 2) if alike is not None and known else "–"
+            icc = (
+                max(float(alike.loc[row["measure"], "icc"]), 0.0)
+                if alike is not None and known
+                else None
             )
+            cells.append((number(icc, 2), icc))
         rows.append([*cells, number(row["n"]), p_text(row["least_p"])])
     head = ["measure"] + ["groups"] * several
     head += ["first", "second"] if several else [escape(str(m)[5:]) for m in means]
@@ -483,13 +487,13 @@ def methods_text(
     ]
     return " ".join([*text, f"Computed with {', '.join(used)}."])
 
-# %% ../nbs/24b_study_page.ipynb #ebd056eb
+# %% ../nbs/24b_study_page.ipynb #08a05e5a
 STUDY_STYLE = (
     REPORT_STYLE
     + """
 .look { display: flex; gap: 3px; align-items: flex-end; } .look img { display: block; border: 1px solid #d0d4d9; }
 blockquote { margin: 0.6rem 0; padding: 0.4rem 1rem; background: var(--soft); border-radius: 0.4rem; max-width: 52rem; }
-.strips td { vertical-align: middle; }
+.strips td { vertical-align: middle; } .strips :is(th, td):is(:nth-child(2), :nth-child(3)) { text-align: left; }
 """
 )
 CAPTIONS_OF_STUDY = {
