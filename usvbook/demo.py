@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from .files import PlaceError
 from .run_record import tell
 from .runs import build_repertoire
-from .study_runs import compare_results, summary
 
 # %% ../nbs/25_demo.ipynb #e47458d6
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ def run_demo(
 
     from usvbook.metrics import agreement
     from usvbook.segmentation import match_recordings, true_labels
+    from usvbook.study_runs import compare_results, summary
     from usvbook.synthesis import make_study
 
     study, results, animals = out / "recordings", out / "results", out / "animals.csv"
