@@ -42,6 +42,7 @@ from usvbook.settings import (
     OURS,
     SETTINGS,
     UNITS,
+    WORDS,
     SettingsFileError,
     read_settings,
     read_toml,
@@ -61,7 +62,7 @@ def with_settings(*owners: str) -> Callable[[Callable], Callable]:
                 names = [f"{flag}/--no-{flag[2:]}"] if setting.kind is bool else [flag]
                 text = f"{setting.help}  [default: {setting.default}]".replace("[", r"\[")
                 option = typer.Option(*names, help=text, rich_help_panel=setting.owner)
-                kind = str if name in NULLABLE else setting.kind
+                kind = str if name in NULLABLE or name in WORDS else setting.kind
                 parameters.append(
                     inspect.Parameter(
                         name,

@@ -38,6 +38,7 @@ from usvbook.metrics import (
     seed_stability,
     stability_numbers,
 )
+from .number_of_units import Cutter, NumberChoice, choose_k
 from .outliers import different_calls, max_similarity, split_calls, warn_of_copies
 from .preprocessing import CallImages, unit_rows
 from .repertoire_files import Decided, load_repertoire, save_repertoire
@@ -322,8 +323,31 @@ class _Judged(_Assigning):
         """
         return judge_stability(self, self.vectors(calls), n_seeds, n_halves)
 
+# %% ../nbs/08_repertoire.ipynb #6677a40d
+class _Counting(_Judged):
+    """How many units to ask for."""
+
+    choice_: NumberChoice | None = None  # of those who asked
+
+    def choose_k(
+        self,
+        calls: Calls | np.ndarray,
+        ks: list[int] | None = None,  # numbers of units; None: as the number of calls allows
+        n_splits: int = 4,  # times that the calls are halved
+    ) -> NumberChoice:
+        """How many units halves of the calls agree on; `n_clusters` itself plays no part."""
+        X, options = self._checked(calls, reset=True), SolverOptions.of(self)
+        X = X[split_calls(X, max_similarity(X)[0], self.tau)]
+        seed = int(self.random_state) if isinstance(self.random_state, int | np.integer) else 0
+
+        def plain(rows: np.ndarray) -> Cutter:
+            return lambda k: group_calls(rows, k, options, self.normalise, seed).labels
+
+        prepare = plain if options.method in ("kmeans", "ward") else None
+        return choose_k(X, ks, options, self.normalise, n_splits, seed, prepare)
+
 # %% ../nbs/08_repertoire.ipynb #01441bd6
-class Repertoire(ClusterMixin, _Judged):
+class Repertoire(ClusterMixin, _Counting):
     """The repertoire of a set of calls, by two-step subspace clustering.
 
     Fitted:

@@ -562,6 +562,8 @@ CAPTIONS = {
     "affinity": "Similarities used for clustering, with the calls in order of their units: dark "
     "blocks on the diagonal are units that hold together.",
     "flow": "The steps of the method, with pictures of these recordings.",
+    "choice": "How far halves of the calls agree on so many units, with standard errors; marked are "
+    "the numbers that do as well as the best, of which the largest was taken.",
 }
 FOOTER = (
     "Units are numbered from 0, the largest, when a repertoire is built, and keep their numbers "

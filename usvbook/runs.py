@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FILES', 'check_jobs', 'left_out_text', 'detect_calls', 'detect_recordings', 'look_at', 'shared_figures',
            'save_figures', 'draw_figures', 'read_labels', 'check_animals', 'add_animals', 'write_tables', 'told_of_run',
-           'drop_done', 'fit_calls', 'write_repertoire', 'build_repertoire', 'write_assigned', 'put_units',
-           'assign_recordings']
+           'drop_done', 'choose_number', 'fit_calls', 'write_repertoire', 'build_repertoire', 'write_assigned',
+           'put_units', 'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
@@ -232,6 +232,7 @@ def draw_figures(
     """All figures of a fitted repertoire as PNG files; a name and a path each."""
     from usvbook import figures
     from usvbook.excerpts import unit_sheet
+    from usvbook.number_of_units import plot_choice
     from usvbook.outliers import plot_similarity_histogram
 
     r, labels, inside = repertoire, repertoire.labels_, repertoire.is_inlier_
@@ -243,6 +244,8 @@ def draw_figures(
             calls.patches, X, inside, labels, r.centroids_, picture=r.picture
         ),
     }
+    if (choice := r.choice_) is not None:
+        figure["choice"] = lambda: plot_choice(choice)
     if r.affinity_matrix_ is not None:
         figure["affinity"] = lambda: figures.plot_affinity(r.affinity_matrix_, labels)
     for unit in sorted(set(labels[labels >= 0].tolist())):
@@ -348,6 +351,20 @@ def drop_done(
         with suppress(OSError):
             drop_unused(work, done.calls)
 
+# %% ../nbs/22_runs.ipynb #73386ad6
+def choose_number(
+    repertoire: "Repertoire",  # gets n_clusters, and the choice as choice_
+    X: "np.ndarray",  # (n, d) vectors of the calls
+    watch: Watch,
+) -> None:
+    """Ask halves of the calls how many units there are; the largest number of the range is taken."""
+    with watch.step("choose", "how many units"):
+        choice = repertoire.choose_k(X)
+        repertoire.set_params(n_clusters=int(choice.range[-1]))
+        repertoire.choice_ = choice
+    taken = f"{repertoire.n_clusters} units are made, the largest number of the range"
+    watch.remark(f"n_clusters = auto: {choice.reason()}; {taken}")
+
 # %% ../nbs/22_runs.ipynb #700acffb
 def fit_calls(
     calls: "Calls",  # gets the columns unit, is_inlier, similarity
@@ -367,6 +384,8 @@ def fit_calls(
         watch.remark(remark)
     with watch.step("pictures"):
         X = repertoire.vectors(calls)
+    if settings.get("n_clusters") == "auto":
+        choose_number(repertoire, X, watch)
     with watch.step("fit", f"finding {repertoire.n_clusters} units"):
         repertoire.fit(X)
         repertoire.remember(calls)
