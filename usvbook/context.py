@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['next_calls', 'shift_matrix', 'even_affinity', 'context_affinity', 'order_gain', 'shuffled_within', 'Gate',
-           'order_gate', 'InContext', 'regroup_in_context']
+           'order_gate', 'parted_bouts', 'InContext', 'regroup_in_context']
 
 # %% ../nbs/05f_context.ipynb #bcfba136
 from typing import NamedTuple
@@ -136,6 +136,17 @@ def order_gate(
     null = [order_gain(shuffled_within(labels, bout, rng), bout) for _ in range(n_shuffles)]
     mean, highest = float(np.mean(null)), float(np.max(null))
     return Gate(gain, mean, highest, bool(gain > highest and gain - mean > least))
+
+# %% ../nbs/05f_context.ipynb #8666d923
+def parted_bouts(
+    bout: np.ndarray,  # (n,) int, see next_calls
+    takes_part: np.ndarray,  # (n,) bool, m of them true
+) -> np.ndarray:  # (m,) int, -1: none
+    """Bouts of the calls that take part, each cut in two where another stood between."""
+    cuts = np.cumsum(~np.asarray(takes_part))
+    bout = np.asarray(bout)
+    _, parts = np.unique(np.stack([bout, cuts], axis=1), axis=0, return_inverse=True)
+    return np.where(bout >= 0, parts.ravel(), -1)[takes_part]
 
 # %% ../nbs/05f_context.ipynb #8c630699
 class InContext(NamedTuple):

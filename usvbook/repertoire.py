@@ -16,6 +16,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -30,6 +31,7 @@ from usvbook.assignment import (
     unit_floors,
 )
 from .calls import channel_of
+from .context import parted_bouts, regroup_in_context
 from .files import Fault
 from usvbook.metrics import (
     half_stability,
@@ -134,6 +136,7 @@ class _Asked(BaseEstimator):
     max_memory_bytes: int | None = None  # for the Gram matrix; None: half of what is free
     device: str | None = None  # "cuda": self-expression on a graphics card
     n_neighbours: int | None = None  # each call among so many like it; None: all, exact
+    context: float = 0.0  # mass of the order in time in the affinity, see fit; 0: none
 
     def vectors(self, calls: Calls | np.ndarray) -> np.ndarray:
         """Calls as unit rows (n, d); an array is taken as it is."""
@@ -148,7 +151,12 @@ class _Asked(BaseEstimator):
 class _Steps(_Asked):
     """How a repertoire is fitted."""
 
-    def fit(self, calls: Calls | np.ndarray, y: None = None) -> Self:
+    def fit(
+        self,
+        calls: Calls | np.ndarray,
+        y: None = None,
+        bout: np.ndarray | None = None,  # (n,) int, of calls in order of time; for `context`
+    ) -> Self:
         """Find the units of `Calls`, or of vectors (n, d)."""
         X = self._checked(calls, reset=True)
         if self.n_clusters < 1:
@@ -163,6 +171,7 @@ class _Steps(_Asked):
         grouped = group_calls(
             X[takes_part], self.n_clusters, options, self.normalise, self.random_state, cosines
         )
+        grouped, order = self._in_context(grouped, takes_part, bout)
         grouped = at_all_calls(grouped, takes_part)
         self.coef_, self.affinity_matrix_ = grouped.coef, grouped.affinity
         self.embedding_, self.is_inlier_ = grouped.embedding, grouped.labels >= 0
@@ -176,8 +185,27 @@ class _Steps(_Asked):
         )
         alone, n_units = takes_part & ~self.is_inlier_, len(self.centroids_)
         self.metrics_ = quality(X, self.labels_, self.is_inlier_, alone, n_clusters=n_units)
+        self.metrics_ |= order
         self.decided_: Decided | None = None
         return self
+
+    def _in_context(
+        self, grouped: Grouped, takes_part: np.ndarray, bout: np.ndarray | None
+    ) -> tuple[Grouped, dict[str, float | int]]:
+        """Units in context, where that is asked for and the gate is open; numbers about it."""
+        if self.context == 0:
+            return grouped, {}
+        if bout is None:
+            warnings.warn(f"context = {self.context} plays no part: give bout", stacklevel=3)
+            return grouped, {}
+        found, gate = regroup_in_context(
+            grouped, parted_bouts(bout, takes_part), self.n_clusters, self.context,
+            self.normalise, self.random_state,
+        )  # fmt: skip
+        kept = adjusted_rand_score(grouped.labels, found.labels)
+        numbers = {"order_gain": gate.gain, "order_gain_shuffled": gate.shuffled}
+        known: dict[str, float | int] = {n: v for n, v in numbers.items() if np.isfinite(v)}
+        return found, known | {"context_used": int(gate.is_open), "context_kept_ari": float(kept)}
 
     def remember(self, calls: Calls | np.ndarray) -> None:
         """Keep how the calls were found; only needed where vectors of `Calls` were fitted."""

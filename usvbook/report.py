@@ -136,6 +136,13 @@ def explain_grouping(
         if silhouette < 0.1:
             text += " The units run into each other: read them as regions, not as kinds."
         said.append((silhouette < 0.1, text))
+    if (used := quality.get("context_used")) is not None:
+        text = f"The call before tells {number(quality.get('order_gain'), 2)} bits about the next,"
+        text += f" {number(quality.get('order_gain_shuffled'), 2)} after shuffles within bouts;"
+        text += " the order in time took part in making these units, so do not test them for order."
+        if not used:
+            text = text.split(" the order")[0] + " so the order in time took no part."
+        said.append((bool(used), text))
     if (ari := quality.get("ari")) is not None:
         text = f"Against the true classes: adjusted Rand index {number(ari, 2)}, normalised mutual"
         text += f" information {number(quality.get('nmi'), 2)}, purity"

@@ -374,6 +374,8 @@ def fit_calls(
     watch: Watch,
 ) -> "tuple[Repertoire, np.ndarray]":  # fitted; (n, d) vectors of the calls
     """Make the units of calls, and write them into the table. Raises `Fault` for too few calls."""
+    from usvbook.sequences import bouts
+
     if len(calls) < 2:
         raise Fault(
             f"{len(calls)} call(s) found, too few for a repertoire; lower threshold, check "
@@ -387,7 +389,8 @@ def fit_calls(
     if settings.get("n_clusters") == "auto":
         choose_number(repertoire, X, watch)
     with watch.step("fit", f"finding {repertoire.n_clusters} units"):
-        repertoire.fit(X)
+        in_time = bouts(calls.table) if repertoire.context else None
+        repertoire.fit(X, bout=in_time)
         repertoire.remember(calls)
     if n_seeds > 0:
         with watch.step("stability", f"fits of halves, and {n_seeds} with other seeds"):

@@ -87,6 +87,7 @@ CLUSTERING = {
     "max_memory_bytes": Setting(int, UNITS, "for similarities; none: half of what is free", "none"),
     "device": Setting(str, UNITS, '"cuda": self-expression on a graphics card', "none"),
     "n_neighbours": Setting(int, UNITS, "each call among so many like it; none: all", "none"),
+    "context": Setting(float, UNITS, "weight of the order in time, where there is one", "0"),
     "random_state": Setting(int, UNITS, "seed", "0"),
 }
 SETTINGS = READING | DETECTION | CLUSTERING
