@@ -9,7 +9,7 @@ __all__ = ['Cutter', 'graph_cutter', 'halves_agree', 'split_scores', 'NumberChoi
 # %% ../nbs/07a_number_of_units.ipynb #14cf1e0a
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -23,8 +23,6 @@ from .spectral import spectral_embedding
 from .ssc import call_graph, cut_graph
 
 # %% ../nbs/07a_number_of_units.ipynb #74cabe49
-from typing import TYPE_CHECKING
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
