@@ -94,11 +94,12 @@ def find_lines(
     if not full.any():
         return None
     labels, _ = ndimage.label(full, np.ones((3, 3)))
-    seen = full_steps(z, offset)
     steps, n_begin = np.zeros(full.shape, bool), 0
     for k, box in enumerate(ndimage.find_objects(labels), 1):
         here, n = labels[box] == k, box[0].stop - box[0].start
-        if n * STEP > min_frames and here.sum() <= n * max_bins and seen[box][here].any():
+        if n * STEP <= min_frames or here.sum() > n * max_bins:
+            continue
+        if full_steps(z, offset)[box][here].any():
             steps[box] |= here
             n_begin += core.start <= box[0].start * STEP + offset < core.stop
     return Lines(steps, offset, n_begin) if steps.any() else None
@@ -145,7 +146,7 @@ def ridge_points(
     """The strongest bin of each region in each frame."""
     row, column = np.nonzero(labels)
     number, value = labels[row, column], level[row, column]
-    order = np.lexsort((-value, number, row))
+    order = np.lexsort((-value, row * (int(labels.max(initial=0)) + 1) + number))
     row, column, number, value = row[order], column[order], number[order], value[order]
     new = np.ones(len(row), bool)
     new[1:] = (row[1:] != row[:-1]) | (number[1:] != number[:-1])

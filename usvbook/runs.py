@@ -60,7 +60,9 @@ def left_out_text(
     files: "pd.DataFrame",  # of segment_recordings
 ) -> str:  # "" where nothing was left out
     """How many finds the segmenter left out, by reason."""
-    reasons = [name for name in map(str, files) if name.startswith("n_too_") and files[name].sum() > 0]
+    reasons = [
+        name for name in map(str, files) if name.startswith("n_too_") and files[name].sum() > 0
+    ]
     counts = ", ".join(f"{files[name].sum()} {name[2:].replace('_', ' ')}" for name in reasons)
     return (
         f"left out of all recordings: {counts}; by recording in the table of files"

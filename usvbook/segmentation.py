@@ -61,9 +61,11 @@ def call_pixels(
 ) -> np.ndarray:  # (n_frames, n_bins) bool
     """Lit pixels of the regions that hold the ridge; what lies above or below is another call."""
     core, lit = lit_regions(z, *regions[:3])
+    inside = slice(max(int(bins[0]) - 1, 0), int(bins[1]) + 2)
+    if not core[:, : inside.start].any() and not core[:, inside.stop :].any():
+        return lit
     labels, n = ndimage.label(lit, np.ones((3, 3)))
     own = np.zeros(n + 1, bool)
-    inside = slice(max(int(bins[0]) - 1, 0), int(bins[1]) + 2)
     own[labels[:, inside][core[:, inside]]] = True
     own[0] = False
     return own[labels]
