@@ -20,6 +20,7 @@ from usvbook import (
     sequence_studies,
     studies,
     study_runs,
+    whole_study,
 )
 from usvbook.cli import app, options_by_name
 from usvbook.files import Fault
@@ -36,6 +37,7 @@ BEHIND = {  # what a command hands its options to
     "assign": (runs.assign_recordings,),
     "compare": (study_runs.compare_results,),
     "sequences": (sequence_runs.sequence_results, studies.Design, sequence_studies.Questions),
+    "study": (whole_study.run_study,),
     "demo": (demo.run_demo,),
     "tune": (page_server.serve, past_runs.calls_to_tune, *ESTIMATORS),
     "separate": (separation_runs.separate_recording, separation.Settings),
@@ -51,6 +53,7 @@ CHOSEN = {
     ("n_jobs", "-1"),  # the tuner is for one who waits
     ("model", "the one for the sampling rate"),  # None
     ("n_sources", "estimated"),  # None
+    ("new", "False"),  # of study: another thing to do
     ("force", "False"),  # of evaluate, whose table the program writes
     ("split", "None"), ("background", "None"), ("time_limit_s", "None"),
 }  # fmt: skip

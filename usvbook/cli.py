@@ -6,8 +6,8 @@
 __all__ = ['RECORDINGS', 'FORCE', 'JOBS', 'SCHEDULER', 'CHANNEL', 'CONFIG', 'SEGMENTER', 'RECIPE', 'ANIMALS', 'app', 'ISSUES',
            'COLUMN', 'FORMAT_OF_MARKS', 'COLUMNS', 'DECIMAL', 'WEIGHTS', 'SOUNDS', 'SPLIT', 'DEVICE', 'with_settings',
            'join_settings', 'show_version', 'options', 'take_streams', 'main', 'in_option_words', 'options_by_name',
-           'told', 'one_line', 'workers', 'detect', 'build', 'assign', 'compare', 'sequences', 'columns_of', 'convert',
-           'demo', 'tune', 'separate', 'train_command', 'evaluate_command']
+           'told', 'one_line', 'workers', 'detect', 'build', 'assign', 'compare', 'sequences', 'study_command',
+           'columns_of', 'convert', 'demo', 'tune', 'separate', 'train_command', 'evaluate_command']
 
 # %% ../nbs/29_cli.ipynb #e3597d22
 import inspect
@@ -409,6 +409,31 @@ def sequences(
         for name, said in summary_of_order(one).items():
             tell(f"{name + ':':9}{said}", result=True)
         tell(f"report:  {out / 'report.html'}", result=True)
+
+# %% ../nbs/29_cli.ipynb #a2de57d7
+@app.command("study")
+def study_command(
+    plan: Annotated[Path, typer.Argument(help="study.toml; with --new: a folder")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="folder to write, or to go on in")
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="write a first study.toml for what lies in the folder")
+    ] = False,
+    n_jobs: JOBS = None,
+) -> None:
+    """All of a study from one file: build, compare, sequences, each where something changed."""
+    with one_line("study", goes_on=not new):
+        from usvbook.whole_study import new_plan, run_study
+
+        if new:
+            tell(f"written: {new_plan(plan)}", result=True)
+            return
+        if out is None:
+            raise Fault("out: name a folder for the study")
+        for name, anew in run_study(plan, out, n_jobs).items():
+            tell(f"{name + ':':12}{'done' if anew else 'as before'}", result=True)
+        tell(f"front page: {out / 'index.html'}", result=True)
 
 # %% ../nbs/29_cli.ipynb #e4e6eeae
 FORMAT_OF_MARKS = "format of the marks  \\[default: by their content]"
