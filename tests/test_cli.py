@@ -9,10 +9,12 @@ import typer
 from conftest import run_command
 
 from usvbook import (
+    curated_results,
     demo,
     mixtures,
     page_server,
     past_runs,
+    review,
     runs,
     separation,
     separation_runs,
@@ -35,6 +37,12 @@ BEHIND = {  # what a command hands its options to
     "detect": (runs.detect_recordings, *ESTIMATORS),
     "build": (runs.build_repertoire, *ESTIMATORS),
     "assign": (runs.assign_recordings,),
+    "review": (page_server.serve, review.Review),
+    "curate": (
+        curated_results.apply_decisions,
+        curated_results.parts_by_kmeans,
+        curated_results.take_over,
+    ),
     "compare": (study_runs.compare_results,),
     "sequences": (sequence_runs.sequence_results, studies.Design, sequence_studies.Questions),
     "study": (whole_study.run_study,),
@@ -55,6 +63,7 @@ CHOSEN = {
     ("n_sources", "estimated"),  # None
     ("new", "False"),  # of study: another thing to do
     ("force", "False"),  # of evaluate, whose table the program writes
+    ("name", "None"), ("take", "False"), ("who", "this user"),  # of curate
     ("split", "None"), ("background", "None"), ("time_limit_s", "None"),
 }  # fmt: skip
 

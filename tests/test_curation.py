@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import run_command, usvbook
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -317,7 +319,8 @@ def test_killed_while_deciding(log_file, wait_s):
     shown = [writer.stdout.readline()]
     time.sleep(wait_s)
     writer.send_signal(signal.SIGKILL)
-    shown += writer.communicate(timeout=60)[0].splitlines()
+    shown += writer.stdout.read().splitlines()
+    writer.wait(60)
     with warnings.catch_warnings(action="ignore"):
         log = read_log(log_file)
     stored = [f"{one.seq} {one.name}" for one in log.decisions]
@@ -374,3 +377,69 @@ def test_drawn_calls():
     assert line_of(read_decision(json.loads(line_of(history.decisions[0])))) == (
         line_of(history.decisions[0])
     )
+
+
+# ------------------------------------------------------------------------------ the command
+
+
+@pytest.fixture(scope="module")
+def decided(built, tmp_path_factory):
+    """A copy of the results of a study, and what was decided about it by commands."""
+    results = tmp_path_factory.mktemp("curated") / "results"
+    shutil.copytree(built, results)
+    for words in (
+        ("merge", 0, 1, "--name", "up", "--who", "anna", "--why", "same shape"),
+        ("reject", 3, "--who", "ben"),
+        ("split", 2, "--k", 2),
+        ("rename", 5, "short ones"),
+    ):
+        usvbook("curate", results, *words)
+    return results
+
+
+def test_decisions_by_command(decided):
+    said = usvbook("curate", decided, "log")
+    assert "anna: merge 0, 1 into 4 (same shape)" in said and "ben: reject 3" in said
+    said = usvbook("curate", decided, "check")
+    assert "5 decisions, all in order; 4 units" in said and "4 up:" in said and "rejected" in said
+    before = (decided / "curation.jsonl").read_bytes()
+    for words, line in (
+        (("merge", 0, 4), "line 7: unit 0 is no more (merged into 4 at 1)"),
+        (("undo", 1), "line 7: entry 1 cannot be undone: 2 rests on unit 4; undo it first"),
+        (("reject", "up"), "'up' is not a number"),
+        (("delete", 3), "'delete' is not known; it is one of log, check, merge"),
+        (("apply",), "apply needs a folder to write: -o NEW"),
+        (("split", 5, "--k", 1), "a split needs two parts or more"),
+    ):
+        code, said = run_command("curate", decided, *words)
+        assert code == 1 and line in said and said.count("\n") == 1
+    assert (decided / "curation.jsonl").read_bytes() == before
+
+
+def test_decisions_go_everywhere(decided, study, tmp_path):
+    usvbook("curate", decided, "apply", "-o", tmp_path / "curated")
+    usvbook("assign", decided / "repertoire.npz", study[0] / "late", "-o", tmp_path / "new")
+    usvbook(
+        "assign", tmp_path / "curated/repertoire.npz", study[0] / "late", "-o", tmp_path / "same"
+    )
+    old = pd.read_csv(decided / "calls.csv")
+    made, new, same = (pd.read_csv(tmp_path / n / "calls.csv") for n in ("curated", "new", "same"))
+    assert (made["unit_fitted"] == old["unit"]).all() and {*old["accepted"]} == {True}
+    assert {*made["unit"]} == {3, 4, 5, 6} and (made["accepted"] == (made["unit"] != 3)).all()
+    assert {*made["unit_name"].dropna()} == {"up", "short ones"}
+    assert (new["unit"] == same["unit"]).all() and {*new["unit"]} <= {3, 4, 5, 6}
+    assert (new["accepted"] == (new["unit"] != 3)).all()
+    assert (new["unit"][new["unit_fitted"].isin([0, 1])] == 4).all()
+    for name in ("curated", "new"):
+        units = pd.read_csv(tmp_path / name / "units.csv").set_index("unit")
+        assert units.loc[4, "name"] == "up"
+        assert 3 not in units.index or units.loc[3, "n_accepted"] == 0
+        rows = pd.read_csv(tmp_path / name / "recordings.csv")
+        calls = pd.read_csv(tmp_path / name / "calls.csv")
+        assert rows["n_calls"].sum() == calls["accepted"].sum()
+        assert rows["n_rejected"].sum() == (~calls["accepted"]).sum()
+        page = (tmp_path / name / "report.html").read_text(encoding="utf-8")
+        assert "short ones" in page and ("Rejected" in page) == (3 in units.index)
+    code, said = run_command("curate", tmp_path / "curated", "reject", 4)
+    assert code == 1 and "decisions are applied in it already" in said
+    assert "unit 4 is most like" in usvbook("curate", "carry", decided, decided)

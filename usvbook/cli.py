@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['RECORDINGS', 'FORCE', 'JOBS', 'SCHEDULER', 'CHANNEL', 'CONFIG', 'SEGMENTER', 'RECIPE', 'ANIMALS', 'app', 'ISSUES',
-           'COLUMN', 'FORMAT_OF_MARKS', 'COLUMNS', 'DECIMAL', 'WEIGHTS', 'SOUNDS', 'SPLIT', 'DEVICE', 'with_settings',
-           'join_settings', 'show_version', 'options', 'take_streams', 'main', 'in_option_words', 'options_by_name',
-           'told', 'one_line', 'workers', 'detect', 'build', 'assign', 'compare', 'sequences', 'study_command',
-           'columns_of', 'convert', 'demo', 'tune', 'separate', 'train_command', 'evaluate_command']
+           'ACTIONS', 'COLUMN', 'FORMAT_OF_MARKS', 'COLUMNS', 'DECIMAL', 'WEIGHTS', 'SOUNDS', 'SPLIT', 'DEVICE',
+           'with_settings', 'join_settings', 'show_version', 'options', 'take_streams', 'main', 'in_option_words',
+           'options_by_name', 'told', 'one_line', 'workers', 'detect', 'build', 'assign', 'as_number', 'fields_of',
+           'tell_decisions', 'carry', 'curate', 'review_command', 'compare', 'sequences', 'study_command', 'columns_of',
+           'convert', 'demo', 'tune', 'separate', 'train_command', 'evaluate_command']
 
 # %% ../nbs/29_cli.ipynb #e3597d22
 import inspect
@@ -305,16 +306,174 @@ def assign(
     ] = False,
     settings: Any = None,
 ) -> None:
-    """Assign the calls of new recordings to the units of a repertoire."""
+    """Assign the calls of new recordings to the units of a repertoire, as people decided."""
+    from usvbook.curated_results import load_curated
+
     with one_line("assign", goes_on=True), workers(scheduler):
         slower = read_settings(settings).get("time_expansion")
         table = assign_recordings(
-            repertoire, recordings, out, channel, n_jobs, force, slower, leave_unlike, animals
-        )
+            repertoire, recordings, out, channel, n_jobs, force, slower, leave_unlike, animals,
+            load_curated(repertoire, n_jobs),
+        )  # fmt: skip
         like = table["is_like_unit"].sum()
         text = f"{len(table)} calls, {like} of them like their units"
         tell(f"calls:   {out / 'calls.csv'} ({text})", result=True)
         tell(f"report:  {out / 'report.html'}", result=True)
+
+# %% ../nbs/29_cli.ipynb #423b7c04
+ACTIONS = {  # what can be done -> the words that it takes
+    "log": "", "check": "", "merge": "UNIT UNIT ...", "split": "UNIT", "rename": "UNIT NAME",
+    "reject": "UNIT", "accept": "UNIT", "reassign": "UNIT KEY ...", "reject-calls": "KEY ...",
+    "accept-calls": "KEY ...", "undo": "NUMBER", "apply": "", "carry": "NEW",
+}  # fmt: skip
+
+
+def as_number(word: str) -> int:
+    """A word as a number of a unit or of a decision; `Fault` for anything else."""
+    if not word.isdecimal():
+        raise Fault(f"{word!r} is not a number; give that of a unit, or of a line of the log")
+    return int(word)
+
+
+def fields_of(
+    results: Path,
+    action: str,  # one of ACTIONS that decides something
+    words: list[str],  # its own
+    k: int,  # parts of a split
+) -> dict[str, Any]:  # of a decision
+    """The decision that the words of a command stand for. Raises `Fault` for missing words."""
+    from usvbook.curated_results import parts_by_kmeans
+
+    n = 2 if action in ("merge", "rename", "reassign") else 1
+    if len(words) < n or (len(words) > 1 and action in ("split", "reject", "accept", "undo")):
+        raise Fault(f"{action} takes {ACTIONS[action]}, not {' '.join(words) or 'nothing'}")
+    op = action.replace("-", "_")
+    if op == "merge":
+        return {"op": op, "units": [as_number(word) for word in words]}
+    if op in ("reject_calls", "accept_calls"):
+        return {"op": op, "calls": words}
+    first = as_number(words[0])
+    if op == "split":
+        return {"op": op, "unit": first, "parts": parts_by_kmeans(results, first, k)}
+    more: dict[str, dict[str, Any]] = {
+        "rename": {"name": " ".join(words[1:])},
+        "reassign": {"calls": words[1:]},
+    }
+    return {"op": op, "undoes" if op == "undo" else "unit": first} | more.get(op, {})
+
+# %% ../nbs/29_cli.ipynb #0c903b7d
+def tell_decisions(
+    results: Path,
+    action: str,  # "log" or "check"
+) -> None:
+    """Print the history of a folder, and what it has led to."""
+    from usvbook.curated_results import history_lines, log_of, state_lines, state_of_results
+
+    log, state = log_of(results), state_of_results(results)
+    if action == "log":
+        tell("\n".join(history_lines(log) or ["nothing was decided yet"]), result=True)
+    else:
+        said = f"{len(log.decisions)} decisions, all in order; {len(state.units)} units:"
+        tell("\n".join([said, *state_lines(state)]), result=True)
+
+
+def carry(
+    old: Path,  # results folder with decisions
+    new: Path,  # results folder of another build
+    take: bool,  # write what is offered
+    who: str,
+    why: str,
+) -> None:
+    """Print which units fit, and what can be carried over; write it where asked to."""
+    from usvbook.curated_results import carry_over, in_words, take_over
+
+    offer = carry_over(old, new)
+    lines = [f"unit {one} is most like {two} ({offer.shared[one]} calls of both)"
+             for one, two in offer.matched.items()]  # fmt: skip
+    lines += [f"offered: {in_words(one)}" for one in offer.decisions]
+    if offer.n_lost:
+        lines.append(f"{offer.n_lost} calls that were decided about are not in {new}")
+    if take:
+        done = take_over(new, offer.decisions, who, why)
+        lines.append(f"{len(done)} decisions written into the log of {new}")
+    elif offer.decisions:
+        lines.append("give --take to write what is offered into the log")
+    tell("\n".join(lines), result=True)
+
+# %% ../nbs/29_cli.ipynb #dbb55da6
+@app.command()
+def curate(
+    results: Annotated[Path, typer.Argument(help="results folder of build, or carry")],
+    action: Annotated[str, typer.Argument(help=f"{', '.join(ACTIONS)}; or a folder, of carry")],
+    words: Annotated[
+        list[str] | None, typer.Argument(help="units, or keys of calls; the new folder of carry")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="parts of a split, by k-means")] = 2,
+    name: Annotated[str | None, typer.Option("--name", help="of what a merge makes")] = None,
+    who: Annotated[str, typer.Option("--who", help="decides  \\[default: this user]")] = "",
+    why: Annotated[str, typer.Option("--why", help="it is decided")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="folder to write, of apply")
+    ] = None,
+    take: Annotated[bool, typer.Option("--take", help="write what carry offers")] = False,
+    n_jobs: JOBS = None,
+    force: FORCE = False,
+) -> None:
+    """Decide about units and calls; the decisions are kept, can be undone, and go into all results.
+
+    RESULTS log | check | merge 3 7 --name up | split 5 --k 2 | rename 40 up | reject 9 | accept 9 |
+    reassign 40 KEY ... | reject-calls KEY ... | accept-calls KEY ... | undo 12 | apply -o NEW; and
+    carry OLD NEW.
+    """
+    from usvbook.curated_results import apply_decisions, in_words, open_log
+    from usvbook.curation import Decision, decide
+
+    with one_line("curate"):
+        words = words or []
+        if str(results) == "carry":
+            if len(words) != 1:
+                raise Fault("carry takes two results folders, the old and the new one")
+            carry(Path(action), Path(words[0]), take, who, why)
+        elif action in ("log", "check"):
+            tell_decisions(results, action)
+        elif action == "apply":
+            if out is None:
+                raise Fault("apply needs a folder to write: -o NEW")
+            apply_decisions(results, out, n_jobs, force)
+            tell(f"report:  {out / 'report.html'}", result=True)
+        elif action not in ACTIONS or action == "carry":
+            raise Fault(f"{action!r} is not known; it is one of {', '.join(ACTIONS)}")
+        else:
+            log, fields = open_log(results), fields_of(results, action, words, k)
+            made = decide(log, fields | {"who": who, "why": why})
+            tell(f"{made.seq}: {in_words(made)}", result=True)
+            if name is not None and made.op == "merge":
+                named = decide(log, Decision("rename", unit=made.new[0], name=name, who=who))
+                tell(f"{named.seq}: {in_words(named)}", result=True)
+
+# %% ../nbs/29_cli.ipynb #5a934f6f
+@app.command("review")
+def review_command(
+    results: Annotated[Path, typer.Argument(help="results folder of build")],
+    who: Annotated[str, typer.Option("--who", help="decides  \\[default: this user]")] = "",
+    port: Annotated[int, typer.Option(help="of the page; 0: a free one")] = 0,
+    browser: Annotated[bool, typer.Option(help="open a browser")] = True,
+) -> None:
+    """Look at calls and units and decide about them, in a page of this computer."""
+    from usvbook import page_server
+
+    with one_line("review"):
+        from usvbook.curated_results import paths_now
+
+        where = paths_now(results)
+
+        def make() -> Any:
+            from usvbook.review import Review
+
+            tell(f"reading the calls of {results}")
+            return Review(results, where, who)
+
+        page_server.serve(make, port, browser, partial(tell, result=True))
 
 # %% ../nbs/29_cli.ipynb #5d054049
 COLUMN = "column of the table"

@@ -764,7 +764,7 @@ def new_log(
     with in_one_move(path) as beside:
         beside.write_text(log_text(CurationLog(repertoire, n_units)), encoding="utf-8")
 
-# %% ../nbs/08b_curation.ipynb #e0cc1263
+# %% ../nbs/08b_curation.ipynb #3a558b27
 def fitted_beside(
     path: Path,  # of a log
 ) -> pd.Series | None:  # key -> fitted unit
@@ -799,8 +799,13 @@ def begin_log(path: Path) -> None:
     repertoire = path.parent / "repertoire.npz"
     if not repertoire.is_file():
         raise PlaceError(f"{repertoire}: is not there; name a results folder of build")
-    n_units = len(Repertoire.load(repertoire).centroids_)
-    new_log(path, sha256_of_file(repertoire), n_units)
+    found = Repertoire.load(repertoire)
+    if found.decided_ is not None:
+        raise Fault(
+            f"{repertoire}: decisions are applied in it already; go on deciding in the folder that "
+            "it came from, and apply them again"
+        )
+    new_log(path, sha256_of_file(repertoire), len(found.centroids_))
 
 # %% ../nbs/08b_curation.ipynb #1e60cec9
 @dataclass
@@ -921,15 +926,15 @@ def append(
     """
     return decide(OpenLog(Path(path)), decision)
 
-# %% ../nbs/08b_curation.ipynb #02a6f7aa
+# %% ../nbs/08b_curation.ipynb #318aadf4
 def prototypes_of(
     repertoire: "Repertoire",  # fitted
     curated: Curated,
     X: np.ndarray | None,  # (n, d) vectors of its calls, in the order of the table
-) -> tuple[np.ndarray, np.ndarray]:  # (P, d), and (P,) the unit of each
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (P, d), and (P,): unit of each, made for which
     """What new calls are compared with. Raises `Fault` where a split needs the calls themselves."""
     fitted, there = np.asarray(repertoire.centroids_, float), {*curated.units}
-    own = [(unit, fitted[k]) for k, unit in curated.owner.items() if unit in there]
+    own = [(unit, k, fitted[k]) for k, unit in curated.owner.items() if unit in there]
     parts = {k: unit for k, unit in curated.part_owner.items() if unit in there}
     if parts and X is None:
         raise Fault("a unit was split, which takes the pictures of its calls; give them too")
@@ -939,10 +944,11 @@ def prototypes_of(
         member = member[member < len(np.asarray(X))]
         inside = np.asarray(repertoire.is_inlier_, bool)[member]
         means = np.asarray(X)[member[inside] if inside.any() else member].mean(axis=0)
-        own.append((unit, means))
-    return np.array([row for _, row in own]), np.array([unit for unit, _ in own], int)
+        own.append((unit, k, means))
+    units, numbers, rows_of_all = zip(*own, strict=True)
+    return np.array(rows_of_all), np.array(units, int), np.array(numbers, int)
 
-# %% ../nbs/08b_curation.ipynb #70256b81
+# %% ../nbs/08b_curation.ipynb #2102299b
 def unit_means(
     X: np.ndarray,  # (n, d)
     units: np.ndarray,  # (n,) curated
@@ -983,10 +989,10 @@ def curated_repertoire(
     not given.
     """
     made = copy(repertoire)
-    prototypes, owners = prototypes_of(repertoire, curated, X)
+    prototypes, owners, numbers = prototypes_of(repertoire, curated, X)
     named = curated.table[curated.table["key"].isin(list(curated.named))].drop_duplicates("key")
     made.decided_ = Decided(
-        prototypes, owners, dict(curated.names), tuple(curated.rejected), curated.log,
+        prototypes, owners, numbers, dict(curated.names), tuple(curated.rejected), curated.log,
         named["key"].to_numpy(dtype=np.str_), *(named[c].to_numpy() for c in ("unit", "accepted")),
     )  # fmt: skip
     made.labels_ = curated.table["unit"].to_numpy()[: len(getattr(repertoire, "labels_", ()))]

@@ -278,6 +278,7 @@ def plot_mosaic(
     bandwidth_hz: np.ndarray | None = None,  # (K,) of the calls: pictures as high as their band
     band_hz: tuple[float, float]
     | None = None,  # lower and upper edge of all pictures, if they have
+    names: Sequence[str] | None = None,  # (K,) words above the pictures; None: 0, 1, 2, ...
 ) -> Axes:
     """Mean picture of every unit with its number above and its number of calls. Paper, Fig. 3.
 
@@ -294,7 +295,7 @@ def plot_mosaic(
         high = 1.05 * rows * (shape[0] + gap[0]) / shape[0] + 0.3
         ax = plt.subplots(figsize=(max(3.5, 1.05 * columns), high), layout="constrained")[1]
     ax.imshow(tile(shown, columns, gap), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    names = [f"{k}" for k in range(len(shown))]
+    names = [f"{k}" for k in range(len(shown))] if names is None else list(names)[: len(shown)]
     sizes = ["" for _ in names] if counts is None else [f"{n:d}" for n in counts[: len(shown)]]
     if averaged is not None and counts is not None:
         sizes = [f"{m:d} of {n:d}" for m, n in zip(averaged, counts, strict=True)][: len(shown)]
@@ -660,6 +661,7 @@ def plot_usage(
     ax: Axes | None = None,
     n_units: int | None = None,  # K; None: the largest label plus one
     what: str = "recording",  # what a row is
+    names: Sequence[str] | None = None,  # (K,) of the units; None: 0, 1, 2, ...
 ) -> Axes:
     """Share of each unit in the calls of each recording that have a unit; one recording a row."""
     counts = usage_table(labels, recordings, n_units)
@@ -673,8 +675,8 @@ def plot_usage(
     top = max(1, percent.max(initial=0))
     norm = PowerNorm(0.5, vmin=0, vmax=top)  # small shares stay visible beside a large one
     image = ax.imshow(percent, aspect="auto", cmap="gray_r", norm=norm)
-    names = zip(recording_names(list(counts.index)), total, strict=True)
-    ax.set_yticks(range(n_recordings), [f"{name} ({n_calls})" for name, n_calls in names])
+    rows = zip(recording_names(list(counts.index)), total, strict=True)
+    ax.set_yticks(range(n_recordings), [f"{name} ({n_calls})" for name, n_calls in rows])
     if n_columns <= 25 and n_recordings <= 40:
         for (row, unit), share in np.ndenumerate(percent):
             if share >= 0.5:
@@ -682,7 +684,7 @@ def plot_usage(
                 text = ax.text(unit, row, f"{share:.0f}", color=ink, fontsize=8)
                 text.set(ha="center", va="center")
     step = 1 if n_columns <= 30 else 5
-    ax.set_xticks(range(0, n_columns, step))
+    ax.set_xticks(range(0, n_columns, step), None if names is None else list(names)[::step])
     ax.set_xticks(np.arange(n_columns + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(n_recordings + 1) - 0.5, minor=True)
     ax.grid(which="minor", color="0.85", lw=0.6)

@@ -320,14 +320,25 @@ def unit_table(
 ) -> pd.DataFrame:
     """One row a unit that has calls: `unit`, `n_calls`, `share` of all calls, and what is known.
 
+    Where people decided, `name` and `n_accepted` come with them (`unit_name`, `accepted`); shares,
+    medians and quartiles are then those of accepted calls, unless a unit has none.
+
     As far as the calls have the columns: `n_inliers` (`is_inlier`, of the calls that a repertoire
     was made of), `n_like_unit` (`is_like_unit`, of assigned ones), `n_recordings` (`audio_path`),
     `median_duration_s` and its like (see `MEDIANS`), and `q25_duration_s`, `q75_duration_s` and
     their like (see `QUARTILES`). With `X` the columns of `unit_closeness`.
     """
-    groups = calls[calls["unit"] >= 0].groupby("unit", sort=True)
+    own = calls[calls["unit"] >= 0]
+    groups = own.groupby("unit", sort=True)
     n_calls = groups.size()
     columns = {"n_calls": n_calls, "share": n_calls / max(len(calls), 1)}
+    if "unit_name" in calls:
+        columns = {"name": groups["unit_name"].first()} | columns
+    if "accepted" in calls:
+        n_accepted = groups["accepted"].sum().astype(int)
+        share = n_accepted / max(int(calls["accepted"].sum()), 1)
+        columns |= {"n_accepted": n_accepted, "share": share}
+        groups = own[own["accepted"] | own["unit"].map(n_accepted == 0)].groupby("unit", sort=True)
     for column, name in (("is_inlier", "n_inliers"), ("is_like_unit", "n_like_unit")):
         if column in calls:
             columns[name] = groups[column].sum().astype(int)
@@ -364,14 +375,19 @@ def recording_table(
     Columns added: `n_calls`, `calls_per_min`, `n_units_used`, and as far as the calls have the
     columns `inlier_share`, `like_unit_share`, `median_duration_s`, `median_peak_freq_hz`,
     `median_mean_power_db` (NaN where there are no calls).
+    Calls that people rejected are counted in `n_rejected` only.
     """
     calls = calls.assign(audio_path=calls["audio_path"].astype(str))
     if recordings is None:
         recordings = calls[["audio_path"]].drop_duplicates().assign(duration_s=np.nan)
     keys = recording_keys(calls, recordings)
     known = recordings.astype(dict.fromkeys(keys, str)).reset_index(drop=True)
+    said = {}
+    if "accepted" in calls:
+        out = calls[~calls["accepted"].astype(bool)].astype(dict.fromkeys(keys, str))
+        said["n_rejected"], calls = out.groupby(keys).size(), calls[calls["accepted"].astype(bool)]
     groups = calls.astype(dict.fromkeys(keys, str)).groupby(keys)
-    said = {"n_calls": groups.size()}
+    said = {"n_calls": groups.size()} | said
     if "unit" in calls:
         used = calls[calls["unit"] >= 0].astype(dict.fromkeys(keys, str))
         said["n_units_used"] = used.groupby(keys)["unit"].nunique()
@@ -383,7 +399,7 @@ def recording_table(
             said[f"median_{name}"] = groups[name].median()
     known = known.drop(columns=[name for name in said if name in known])
     table = known.merge(pd.DataFrame(said).reset_index(), on=keys, how="left")
-    counts = [name for name in ("n_calls", "n_units_used") if name in table]
+    counts = [name for name in ("n_calls", "n_rejected", "n_units_used") if name in table]
     table[counts] = table[counts].fillna(0).astype(int)
     return table.assign(calls_per_min=60 * table["n_calls"] / table["duration_s"])
 

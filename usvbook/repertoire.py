@@ -252,11 +252,44 @@ class _Fitted(_Steps):
 class _Assigning(_Fitted):
     """How new calls get a unit."""
 
-    def _nearest(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self.decided_ is None:
+    def nearest(self, calls: Calls | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The most similar prototype of each call, and the similarity: (n,), (n,).
+
+        A prototype is named by the unit it was made for; without decisions of people that is the
+        unit. Raises `Fault` for calls that were cut from another band.
+        """
+        check_is_fitted(self)
+        if hasattr(calls, "band_hz") and tuple(calls.band_hz) != self.band_hz_:
+            raise Fault(
+                f"calls were cut from {calls.band_hz} Hz, those of this repertoire from "
+                f"{self.band_hz_} Hz; segment with repertoire.segmenter()"
+            )
+        X, decided = self._checked(calls, reset=False), self.decided_
+        if decided is None:
             return assign(X, self.centroids_)
-        nearest, similarity = assign(X, self.decided_.prototypes)
-        return np.where(nearest < 0, -1, self.decided_.owners[nearest]), similarity
+        rows, similarity = assign(X, decided.prototypes)
+        return np.where(rows < 0, -1, decided.numbers[rows]), similarity
+
+    def owners(self, numbers: np.ndarray) -> np.ndarray:
+        """The unit that each prototype belongs to, by the names that `nearest` gives: (n,)."""
+        if self.decided_ is None:
+            return numbers
+        last = max(int(self.decided_.numbers.max(initial=-1)), int(numbers.max(initial=-1)))
+        unit = np.full(last + 2, -1)
+        unit[self.decided_.numbers] = self.decided_.owners
+        return unit[numbers]
+
+    def settle_units(
+        self,
+        units: np.ndarray,  # (n,) of new calls
+        similarity: np.ndarray,  # (n,)
+        leave_unlike: bool,
+    ) -> np.ndarray:
+        """Warn where calls are unlike their units, and leave those without, if asked to: (n,)."""
+        if caution := self.likeness(units, similarity).caution():
+            warnings.warn(caution, UnlikeWarning, stacklevel=3)
+        like = self.is_like_unit(units, similarity)
+        return np.where(like, units, -1) if leave_unlike else units
 
     def assign(
         self,
@@ -268,18 +301,8 @@ class _Assigning(_Fitted):
         After decisions of people: the unit that owns the most similar prototype.
         Warns with `UnlikeWarning` if more calls than expected are not like their unit.
         """
-        check_is_fitted(self)
-        if hasattr(calls, "band_hz") and tuple(calls.band_hz) != self.band_hz_:
-            raise Fault(
-                f"calls were cut from {calls.band_hz} Hz, those of this repertoire from "
-                f"{self.band_hz_} Hz; segment with repertoire.segmenter()"
-            )
-        units, similarity = self._nearest(self._checked(calls, reset=False))
-        if caution := self.likeness(units, similarity).caution():
-            warnings.warn(caution, UnlikeWarning, stacklevel=2)
-        if leave_unlike:
-            units = np.where(self.is_like_unit(units, similarity), units, -1)
-        return units, similarity
+        numbers, similarity = self.nearest(calls)
+        return self.settle_units(self.owners(numbers), similarity, leave_unlike), similarity
 
     def predict(self, calls: Calls | np.ndarray) -> np.ndarray:
         """The unit of new calls (n,): the most similar centroid, Eq. 7."""

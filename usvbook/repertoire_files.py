@@ -43,6 +43,7 @@ class Decided:
 
     prototypes: np.ndarray  # (P, d), what new calls are compared with
     owners: np.ndarray  # (P,) int, the unit of each
+    numbers: np.ndarray  # (P,) int, the fitted unit, or part of a split, that each was made for
     names: dict[int, str]  # of the units that have one
     rejected: tuple[int, ...]  # units that are noise
     log: str  # the lines of curation.jsonl
@@ -55,7 +56,7 @@ class Decided:
         return ~np.isin(units, self.rejected)
 
 
-DECIDED = ("prototypes", "owners", "keys", "units", "accepted")  # arrays of Decided
+DECIDED = ("prototypes", "owners", "numbers", "keys", "units", "accepted")  # arrays of Decided
 
 
 def decided_to_file(decided: Decided | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -73,8 +74,8 @@ def decided_from_file(head: Mapping[str, Any], file: Mapping[str, np.ndarray]) -
     if facts is None:
         return None
     arrays = {name: file[f"decided_{name}"] for name in DECIDED}
-    sizes = {len(arrays[name]) for name in DECIDED[2:]}
-    if len(arrays["prototypes"]) != len(arrays["owners"]) or len(sizes) != 1:
+    rows, calls = ({len(arrays[name]) for name in part} for part in (DECIDED[:3], DECIDED[3:]))
+    if len(rows) != 1 or len(calls) != 1:
         raise Fault("its decisions do not fit together")
     names = {int(u): str(name) for u, name in dict(facts["names"]).items()}
     rejected = tuple(int(u) for u in facts["rejected"])

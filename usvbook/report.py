@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Said', 'REPORT_STYLE', 'UNIT_COLUMNS', 'RECORDING_COLUMNS', 'CAPTIONS', 'FOOTER', 'NOT_SHOWN', 'Sections',
            'explain_stability', 'explain_sizes', 'explain_distances', 'explain_grouping', 'explain_quality',
-           'explain_assigned', 'head_section', 'left_out_columns', 'trouble_section', 'shown_means', 'counted',
+           'explain_assigned', 'head_section', 'left_out_columns', 'trouble_section', 'shown_means', 'counted', 'named',
            'mosaic_section', 'unit_cards', 'median_cell', 'units_section', 'stretches_section', 'recordings_section',
            'told_of', 'rates_of', 'quality_section', 'figures_of', 'run_section', 'reuse_section', 'unit_parts',
            'recording_parts', 'write_report']
@@ -302,6 +302,14 @@ def counted(
     return f"{number(row['n_inliers'])} of {number(row['n_calls'])}"
 
 # %% ../nbs/09b_report.ipynb #bcb06333
+def named(
+    row: Mapping[Any, Any],  # of the table of units
+) -> str:
+    """The name that people gave a unit, HTML with a space before it; nothing without one."""
+    name = row.get("name")
+    return f" {escape(name)}" if isinstance(name, str) and name else ""
+
+
 def mosaic_section(
     units: pd.DataFrame,  # one row a unit: unit, n_calls, n_inliers, median_bandwidth_hz
     means: Mapping[int, np.ndarray],  # unit -> (n_freqs, n_frames)
@@ -312,7 +320,7 @@ def mosaic_section(
     items = []
     for row in units.to_dict("records"):
         unit = int(row["unit"])
-        words = f"<span><b>{unit}</b> {counted(row, assigned)}</span>"
+        words = f"<span><b>{unit}</b>{named(row)} {counted(row, assigned)}</span>"
         picture = thumbnail(means[unit], f"mean picture of unit {unit}", 96)
         items.append(f'<li><a href="#unit-{unit}">{words}{picture}</a></li>')
     said = "Mean picture of each unit. Time runs to the right, frequency upward; all are of one "
@@ -344,6 +352,8 @@ def unit_cards(
         unit, said = int(row["unit"]), f"{number(row['n_calls'])} call{'s' * (row['n_calls'] != 1)}"
         if not assigned and "n_inliers" in row:
             said += f", {number(row['n_inliers'])} of them inliers"
+        if row.get("n_accepted", row["n_calls"]) < row["n_calls"]:
+            said += f", {number(row['n_calls'] - row['n_accepted'])} of them rejected"
         if f"unit_{unit:02d}" in sheets:
             said += f', <a href="figures/unit_{unit:02d}.png">more pictures</a>'
         looks, player = "", ""
@@ -360,7 +370,7 @@ def unit_cards(
         what = "mean of the old calls" if assigned else f"mean of {counted(row, assigned)}"
         figure = f"<figure>{picture}<figcaption>{what}</figcaption></figure>"
         cards.append(
-            f'<article class="unit" id="unit-{unit}"><h3>Unit {unit} <span class="dim">{said}</span>'
+            f'<article class="unit" id="unit-{unit}"><h3>Unit {unit}{named(row)} <span class="dim">{said}</span>'
             f'</h3><div class="looks">{figure}<div>{looks}{player}</div></div></article>'
         )
     return f'<div class="units">{"".join(cards)}</div>'
@@ -400,12 +410,12 @@ def units_section(
     """The table of units; columns that are not there are left out."""
     columns = [column for column in UNIT_COLUMNS if f"median_{column[0]}" in units]
     nearest = "nearest_unit" in units
-    rows, widest = [], float(units["share"].max()) if len(units) else 1.0
+    rows, widest = [], (float(units["share"].max()) if len(units) else 1.0) or 1.0
     for row in units.to_dict("records"):
         unit, n_calls, share = int(row["unit"]), row["n_calls"], row["share"]
         few = f'<span class="few" title="few calls">{number(n_calls)} *</span>'
         bar = f'<span class="bar" style="width:{3 * share / widest:.2f}rem"></span>'
-        cells: list[Cell] = [(f'<a href="#unit-{unit}"><b>{unit}</b></a>', unit)]
+        cells: list[Cell] = [(f'<a href="#unit-{unit}"><b>{unit}</b>{named(row)}</a>', unit)]
         cells.append((few if n_calls < min_size else number(n_calls), n_calls))
         cells.append((f'<span class="share">{bar}{number(share, 1, 100)}</span>', share))
         cells += [
@@ -652,9 +662,19 @@ def unit_parts(
     """The units at one glance, then one by one."""
     if not len(units):
         return []
+    is_noise = units["n_accepted"] == 0 if "n_accepted" in units else np.zeros(len(units), bool)
+    noise, units = units[is_noise], units[~is_noise]
     mosaic = mosaic_section(units, means, cut, assigned) if means else ""
     cards = unit_cards(units, means, views, assigned, sheets) if means else ""
-    return [("Units", mosaic), ("Unit by unit", units_section(units, min_size, assigned) + cards)]
+    table = units_section(units, min_size, assigned) if len(units) else ""
+    parts = [("Units", mosaic), ("Unit by unit", table + cards)]
+    if len(noise):
+        said = (
+            "<p>People rejected these units. Their calls are in no number and no share above.</p>"
+        )
+        shown = unit_cards(noise, means, views, assigned, sheets) if means else ""
+        parts.append(("Rejected", said + units_section(noise, min_size, assigned) + shown))
+    return parts
 
 
 def recording_parts(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FILES', 'check_jobs', 'left_out_text', 'detect_calls', 'detect_recordings', 'look_at', 'shared_figures',
-           'save_figures', 'draw_figures', 'read_labels', 'check_animals', 'add_animals', 'write_tables', 'told_of_run',
-           'drop_done', 'choose_number', 'fit_calls', 'write_repertoire', 'build_repertoire', 'write_assigned',
-           'put_units', 'assign_recordings']
+           'save_figures', 'draw_figures', 'read_labels', 'check_animals', 'add_animals', 'mark_calls', 'write_tables',
+           'told_of_run', 'drop_done', 'choose_number', 'fit_calls', 'write_repertoire', 'build_repertoire',
+           'write_assigned', 'put_units', 'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from usvbook.calls import Calls
     from usvbook.excerpts import Views
     from usvbook.repertoire import Repertoire
+    from usvbook.repertoire_files import Decided
     from usvbook.segmentation import Segmented
     from usvbook.segmenters import Segmenter
 
@@ -169,30 +170,40 @@ def shared_figures(
 ) -> dict[str, Callable[[], Any]]:  # a name, and what draws it
     """The figures that old and new calls of a repertoire share."""
     import matplotlib
+    import numpy as np
 
     matplotlib.use("agg")
     from usvbook import figures
     from usvbook.excerpts import plot_stretches
 
-    n, unit = len(repertoire.centroids_), table["unit"].to_numpy()
-    known = units.set_index("unit").reindex(range(n))
+    unit, decided = table["unit"].to_numpy(), repertoire.decided_
+    there = np.arange(len(repertoire.centroids_)) if decided is None else np.unique(decided.owners)
+    known = units.set_index("unit").reindex(there)
+    called = {} if decided is None else decided.names
+    words = [f"{u} {called[u]}" if u in called else str(u) for u in there.tolist()]
     counts = known["n_calls"].fillna(0).astype(int).to_numpy()
-    mosaic: dict[str, Any] = {"counts": counts}
+    mosaic: dict[str, Any] = {"counts": counts, "names": words}
     if repertoire.picture == "frequency":
         mosaic["band_hz"] = repertoire.band_hz_
     elif "median_bandwidth_hz" in known:
         mosaic["bandwidth_hz"] = known["median_bandwidth_hz"].to_numpy()
     if not assigned:
         mosaic["averaged"] = known["n_inliers"].fillna(0).astype(int).to_numpy()
+    used = table["accepted"].to_numpy(bool) if "accepted" in table else np.ones(len(table), bool)
+    place = np.where(np.isin(unit, there), np.searchsorted(there, unit), -1)
     names = figures.recording_names(sorted({view.audio_path for view in views.stretches}))
     name = dict(zip(sorted({view.audio_path for view in views.stretches}), names, strict=True))
     drawn: dict[str, Callable[[], Any]] = {
-        "mosaic": lambda: figures.plot_mosaic(repertoire.centroids_, **mosaic),
-        "usage": lambda: figures.plot_usage(unit, table["audio_path"].tolist(), n_units=n),
+        "mosaic": lambda: figures.plot_mosaic(repertoire.centroids_[there], **mosaic),
+        "usage": lambda: figures.plot_usage(
+            place[used], table["audio_path"][used].tolist(), n_units=len(there), names=words
+        ),
     }
     if "animal" in table:
-        who = table["animal"].where(table["animal"] != "", "no animal").tolist()
-        drawn["usage_by_animal"] = lambda: figures.plot_usage(unit, who, n_units=n, what="animal")
+        who = table["animal"].where(table["animal"] != "", "no animal")[used].tolist()
+        drawn["usage_by_animal"] = lambda: figures.plot_usage(
+            place[used], who, n_units=len(there), what="animal", names=words
+        )
     if views.stretches:
         shown = [name[view.audio_path] for view in views.stretches]
         drawn["calls"] = lambda: plot_stretches(views.stretches, table, shown)
@@ -311,6 +322,34 @@ FILES = {
 }
 
 
+def mark_calls(
+    table: "pd.DataFrame",  # calls with unit and unit_fitted; gets call_key, unit_name, accepted
+    files: "pd.DataFrame",  # of segment_recordings
+    decided: "Decided | None" = None,  # what people decided
+) -> None:
+    """Write into a table what people decided about its calls, and the keys to decide about them.
+
+    A call that was decided about by itself keeps that decision wherever it turns up.
+    """
+    import numpy as np
+
+    from usvbook.curation import call_keys
+
+    known = files[files["error"] == ""]
+    hashes = dict(zip(known["audio_path"].astype(str), known["sha256"].astype(str), strict=True))
+    table["call_key"] = call_keys(table, hashes)
+    table["unit_name"], table["accepted"] = "", True
+    if decided is None:
+        return
+    table["accepted"] = decided.is_accepted(table["unit"].to_numpy())
+    own = dict(zip(decided.keys.tolist(), range(len(decided.keys)), strict=True))
+    place = np.array([own.get(key, -1) for key in table["call_key"]], int)
+    at = place >= 0
+    for name, values in (("unit", decided.units), ("accepted", decided.accepted)):
+        table.loc[at, name] = values[place[at]]
+    table["unit_name"] = [decided.names.get(unit, "") for unit in table["unit"]]
+
+
 def write_tables(
     folder: Path,  # where to write
     table: "pd.DataFrame",  # calls
@@ -397,7 +436,7 @@ def fit_calls(
     if n_seeds > 0:
         with watch.step("stability", f"fits of halves, and {n_seeds} with other seeds"):
             repertoire.metrics_ |= repertoire.stability(X, n_seeds)
-    calls.table["unit"] = repertoire.labels_
+    calls.table["unit"] = calls.table["unit_fitted"] = repertoire.labels_
     calls.table["is_inlier"] = repertoire.is_inlier_
     calls.table["similarity"] = repertoire.similarity_
     return repertoire, X
@@ -455,6 +494,7 @@ def build_repertoire(
             done = detect_calls(recordings, segmenter, channel, n_jobs, watch, work, slower)
             calls, files = done.calls, done.files
             repertoire, X = fit_calls(calls, settings, n_jobs, n_seeds, watch)
+            mark_calls(calls.table, files)
             repertoire.channel_ = channel.lower()  # "all" as well, if calls are in one of them only
             repertoire.save(folder / "repertoire.npz")
             add_animals(animals, calls.table, files, watch)
@@ -509,8 +549,9 @@ def put_units(
     """Assign calls, and write their units into the table; Fault if there are none."""
     if not len(calls):
         raise Fault("no calls found in these recordings, nothing to assign; check the band")
-    unit, similarity = repertoire.assign(calls, leave_unlike)
-    calls.table["unit"] = unit
+    fitted, similarity = repertoire.nearest(calls)
+    unit = repertoire.settle_units(repertoire.owners(fitted), similarity, leave_unlike)
+    calls.table["unit"], calls.table["unit_fitted"] = unit, fitted
     calls.table["is_like_unit"] = repertoire.is_like_unit(unit, similarity)
     calls.table["similarity"] = similarity
 
@@ -525,6 +566,7 @@ def assign_recordings(
     time_expansion: float | None = None,  # how many times slower files are; None: as they say
     leave_unlike: bool = False,  # calls that are not like their unit get none (-1)
     animals: Path | None = None,  # study table: which animal is in which recording
+    repertoire: "Repertoire | None" = None,  # as people curated it; None: as it is in its file
 ) -> "pd.DataFrame":  # calls, with unit, is_like_unit, similarity
     """Find the calls of new recordings and assign them to the units of a saved repertoire.
 
@@ -535,7 +577,8 @@ def assign_recordings(
     from usvbook.repertoire import Repertoire
 
     check_animals(animals, recordings)
-    repertoire, watch = Repertoire.load(path), Watch()
+    watch = Watch()
+    repertoire = Repertoire.load(path) if repertoire is None else repertoire
     try:
         segmenter = repertoire.segmenter()
     except ValueError as error:
@@ -547,6 +590,7 @@ def assign_recordings(
             table = done.calls.table
             with watch.step("assign"):
                 put_units(repertoire, done.calls, leave_unlike)
+                mark_calls(table, done.files, repertoire.decided_)
             add_animals(animals, table, done.files, watch)
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
