@@ -1,14 +1,23 @@
 """The tuner as users see it: its page in a browser, moved by the keyboard."""
 
 import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 pytest.importorskip("voila", reason="the page needs Voila: pip install 'usvbook[app]'")
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+
+from usvbook.curated_results import state_of_results
+from usvbook.curation import read_log
 
 pytestmark = pytest.mark.browser
 
@@ -94,3 +103,121 @@ def test_every_slider_by_keyboard(browser, tuner_page):
     ]
     if "USVBOOK_SCREENSHOTS" in os.environ:  # a folder to look at them later
         browser.save_screenshot(os.path.join(os.environ["USVBOOK_SCREENSHOTS"], "tuner.png"))
+
+
+# --------------------------------------------------------------------------- the window to review
+
+REVIEW = "document.querySelector('.uv')"
+
+
+@pytest.fixture
+def review_page(built, tmp_path):
+    """The window of a copy of a results folder; interrupted when all is done."""
+    pytest.importorskip("anywidget", reason="the window needs anywidget")
+    results = tmp_path / "results"
+    shutil.copytree(built, results)
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from usvbook.cli import main; main()"
+    words = [sys.executable, "-c", program, "review", results, "--who", "anna", "--no-browser"]
+    process = subprocess.Popen(
+        [*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    with process:
+        address = re.search(r"http://\S+", process.stdout.readline())[0]
+        yield results, address
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+def said_by_window(browser):
+    return ask(browser, f"{REVIEW}.querySelector('[role=status]').innerText")
+
+
+def open_window(browser, address):
+    browser.get(address)
+    wait(browser, lambda b: ask(b, f"{REVIEW}?.dataset.full") == "yes")
+
+
+def press(browser, where, key, said):
+    """Press a key where the keyboard stops in a list, and wait until the page says so."""
+    found = f".uv {where} [tabindex='0']"
+    browser.find_element(By.CSS_SELECTOR, found).send_keys(key)
+    if said:
+        wait(browser, lambda b: said in said_by_window(b), 60)
+
+
+def reply(browser, words):
+    """Answer the question of the page."""
+    box = wait(
+        browser, lambda b: b.find_element(By.CSS_SELECTOR, ".uv label input[aria-label=answer]")
+    )
+    wait(browser, lambda b: box.is_displayed())
+    box.send_keys(words, Keys.ENTER)
+
+
+def unit_at(browser):
+    return ask(browser, f"{REVIEW}.querySelector('nav [aria-selected=true]')?.dataset.unit")
+
+
+def decisions(results):
+    return [one.op for one in read_log(results / "curation.jsonl").decisions]
+
+
+def test_review_by_keyboard(browser, review_page):
+    """A unit rejected, two merged and named, calls moved, one drawn and one corrected, undo."""
+    results, address = review_page
+    browser.set_window_size(1280, 1000)
+    open_window(browser, address)
+    assert len(ask(browser, f"[...{REVIEW}.querySelectorAll('nav li')]")) == 4
+    press(browser, "nav", "x", "1: reject, kept")
+    press(browser, "nav", Keys.ARROW_UP, "")  # what is rejected stands last
+    wait(browser, lambda b: unit_at(b) != "0")
+    unit = unit_at(browser)
+    other = next(u for u in ("1", "2", "3") if u != unit)
+    press(browser, "nav", "m", "")
+    reply(browser, other)
+    wait(browser, lambda b: "2: merge, kept" in said_by_window(b), 60)
+    wait(browser, lambda b: unit_at(b) == "4")
+    press(browser, "nav", "n", "")
+    reply(browser, "up")
+    wait(browser, lambda b: "3: rename, kept" in said_by_window(b), 60)
+    for _ in range(4):
+        press(browser, ".grid", Keys.SHIFT + Keys.ARROW_RIGHT, "")
+    assert ask(browser, f"{REVIEW}.querySelectorAll('.grid [aria-selected=true]').length") == 5
+    press(browser, ".grid", "m", "")
+    left = next(u for u in ("1", "2", "3") if u not in (unit, other))
+    reply(browser, left)
+    wait(browser, lambda b: "4: reassign, kept" in said_by_window(b), 60)
+
+    canvas = browser.find_element(By.CSS_SELECTOR, ".uv .wide")
+    press(browser, ".grid", Keys.ENTER, "")
+    wait(browser, lambda b: "calls" in (canvas.get_attribute("aria-label") or ""))
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    w, h = canvas.size["width"], canvas.size["height"]
+    draw = ActionChains(browser).move_to_element_with_offset(canvas, -w // 2 + 9, -h // 2 + 12)
+    draw.click_and_hold().move_by_offset(30, 25).release().perform()
+    wait(browser, lambda b: ": add call, kept" in said_by_window(b)
+         or ": correct call, kept" in said_by_window(b), 60)  # fmt: skip
+    n = len(decisions(results))
+    press(browser, ".grid", "u", f"{n + 1}: undo, kept")
+    press(browser, ".grid", "y", f"{n + 2}: undo, kept")
+    ops = decisions(results)
+    assert ops[:4] == ["reject", "merge", "rename", "reassign"] and ops[-2:] == ["undo", "undo"]
+
+    browser.get("about:blank")  # closed, and opened again: all there
+    open_window(browser, address)
+    words = ask(browser, f"{REVIEW}.querySelector('nav').innerText")
+    assert "up" in words
+    state = state_of_results(results)
+    assert state.names == {4: "up"} and state.rejected == [0]
+    assert len(read_log(results / "curation.jsonl").decisions[3].calls) == 5
+    severe = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    assert not severe
+    if "USVBOOK_SCREENSHOTS" in os.environ:
+        for width in (1280, 800):
+            browser.set_window_size(width, 1000)
+            browser.save_screenshot(
+                os.path.join(os.environ["USVBOOK_SCREENSHOTS"], f"review{width}.png")
+            )
+    browser.set_window_size(1400, 1800)
