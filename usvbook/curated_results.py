@@ -250,6 +250,11 @@ def apply_decisions(
 
     check_jobs(n_jobs)
     watch, state = Watch(), state_of_results(results)
+    if state.boxes:
+        watch.remark(
+            f"{len(state.boxes)} drawn or corrected calls stay in the log: tables and figures have "
+            "the calls and limits that were found"
+        )
     with held_folder(out, force), new_results(out) as folder:
         with watch.step("pictures", f"reading the calls of {results}"):
             calls = calls_again(results, n_jobs, watch)
