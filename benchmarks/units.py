@@ -1,6 +1,8 @@
 """What pictures, methods, K and order in time make of calls whose classes are known.
 
     python benchmarks/units.py pictures --data shared/data
+    python benchmarks/units.py number --data shared/data
+    python benchmarks/units.py order --data shared/data
 
 Synthetic mice (`make_study`, 2 + 2 animals, 440 calls, 11 classes, at 8, 12 and 20 dB, cut at their
 true times) and, where the folder has it, the song of a finch (`finch/syllables.csv`, 9 classes).
@@ -22,13 +24,17 @@ import pandas as pd
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from usvbook.calls import Calls
+from usvbook.context import context_affinity, regroup_in_context
 from usvbook.metrics import purity
+from usvbook.number_of_units import choose_k
 from usvbook.preprocessing import CallImages, degenerate_rows, patches_for, unit_rows
 from usvbook.recordings import Recording
 from usvbook.repertoire import group_calls
 from usvbook.segmentation import MultitaperSegmenter
 from usvbook.self_expression import SolverOptions
-from usvbook.ssc import call_graph, cut_graph
+from usvbook.sequences import bouts
+from usvbook.simulated_pictures import simulated_pictures
+from usvbook.ssc import Grouped, call_graph, cut_graph
 from usvbook.synthesis import make_study
 
 SONG = {"min_freq_hz": 500, "max_freq_hz": 10_000, "window_s": 0.016, "hop_s": 0.001}
@@ -41,6 +47,7 @@ class Known(NamedTuple):
     vectors: dict[str, np.ndarray]  # of each picture, (n, 4096)
     classes: np.ndarray  # (n,)
     ks: tuple[int, int]  # numbers of units
+    bout: np.ndarray  # (n,) of each call
 
 
 def measured(
@@ -75,11 +82,13 @@ def studies(
             with tempfile.TemporaryDirectory() as folder:
                 marks = make_study(folder, 2, 110, snr_db=snr_db, random_state=seed)
                 vectors = measured(marks, Path(folder), {}, pictures)
-            yield Known(f"mice {snr_db:g} dB", vectors, marks["call_class"].to_numpy(), (11, 20))
+            classes, bout = marks["call_class"].to_numpy(), bouts(marks, by=("audio_path",))
+            yield Known(f"mice {snr_db:g} dB", vectors, classes, (11, 20), bout)
     if data and (data / "finch").is_dir():
         marks = pd.read_csv(data / "finch" / "syllables.csv")
         vectors = measured(marks, data / "finch", SONG, pictures)
-        yield Known("finch", vectors, marks["label"].astype(str).to_numpy(), (9, 20))
+        bout = marks.groupby(["audio_path", "song"], sort=False).ngroup().to_numpy()
+        yield Known("finch", vectors, marks["label"].astype(str).to_numpy(), (9, 20), bout)
 
 
 def scores(classes: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -108,8 +117,8 @@ def labelled(X: np.ndarray, ks: tuple[int, ...], method: str) -> Iterator[tuple[
 
 def compare_pictures(args: argparse.Namespace) -> None:
     """Each picture and method on each study."""
-    rows, names = [], ["cut", "frequency", "band"]
-    for known in studies(args.data, args.seeds, args.levels_db, names):
+    rows: list[dict] = []
+    for known in studies(args.data, args.seeds, args.levels_db, args.pictures):
         for picture, X in known.vectors.items():
             for method in args.methods:
                 for k, labels in labelled(X, known.ks, method):
@@ -129,16 +138,74 @@ def compare_pictures(args: argparse.Namespace) -> None:
     print(table.to_string())
 
 
+def compare_numbers(args: argparse.Namespace) -> None:
+    """What halves say of the number of units, and how much of the truth is found with it."""
+    rows, grid = [], [4, 6, 8, 9, 10, 12, 15, 18, 22, 30]
+    shapes = [simulated_pictures(800, 12, random_state=seed) for seed in args.seeds]
+    known = [
+        Known("simulated pictures", {"band": X}, classes.astype(str), (12, 20), np.zeros(0))
+        for X, classes in shapes
+    ]
+    for one in [*known, *studies(args.data, args.seeds, args.levels_db, ["band"])]:
+        X = one.vectors["band"]
+        choice = choose_k(X, grid, normalise="rows")
+        truths = dict(labelled(X, tuple(grid), "lasso"))
+        nmi = [scores(one.classes, truths[k])["NMI"] for k in grid]
+        print(f"{one.name}, {len(np.unique(one.classes))} classes: {choice.reason()}")
+        columns = {"halves": choice.stability, "error": choice.error, "NMI": nmi}
+        columns |= {"eigengap": choice.eigengap, "silhouette": choice.silhouette}
+        table = pd.DataFrame(columns | {"d_cos": choice.d_cos}, index=grid).T
+        print(table.to_string(float_format="{:.3f}".format), flush=True)
+        rows.append((one.name, nmi[grid.index(choice.range[-1])], max(nmi)))
+    print("NMI with the K of auto, and at most:")
+    for name, taken, most in rows:
+        print(f"  {name:20} {taken:.3f}  {most:.3f}")
+
+
+def compare_orders(args: argparse.Namespace) -> None:
+    """Units without and with context, in the true order and after the order was shuffled."""
+    for known in studies(args.data, args.seeds, args.levels_db, args.pictures):
+        for picture, X in known.vectors.items():
+            there = np.flatnonzero(~degenerate_rows(X))
+            rng, ks = np.random.default_rng(0), (*known.ks, 40)
+            for order in ("true", "shuffled"):
+                at = there if order == "true" else rng.permutation(there)
+                bout = np.sort(known.bout[there])
+                graph, classes = call_graph(unit_rows(X[at]), SolverOptions()), known.classes[at]
+                for k in ks:
+                    with warnings.catch_warnings(action="ignore"):
+                        cut = cut_graph(graph.affinity, k, 0, "rows")
+                        blind = Grouped(cut.labels, graph.coef, graph.affinity)
+                        found, gate = regroup_in_context(blind, bout, k, 1.0, "rows", 0)
+                        forced = cut_graph(context_affinity(graph.affinity, bout), k, 0, "rows")
+                    nmi = [
+                        scores(classes, labels)["NMI"]
+                        for labels in (blind.labels, found.labels, forced.labels)
+                    ]
+                    same = np.array_equal(blind.labels, found.labels)
+                    print(
+                        f"{known.name:12} {picture:10} {order:9} K {k:3}  gain {gate.gain:6.2f}"
+                        f"  shuffled {gate.shuffled:6.2f}  {'open' if gate.is_open else 'closed':6}"
+                        f"  NMI without {nmi[0]:.3f}  with {nmi[1]:.3f}"
+                        f"  without the gate {nmi[2]:.3f}{'  same labels' if same else ''}",
+                        flush=True,
+                    )
+
+
+PARTS = {"pictures": compare_pictures, "number": compare_numbers, "order": compare_orders}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["pictures"])
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--data", type=Path, default=os.environ.get("USVBOOK_DATA"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--levels-db", type=float, nargs="+", default=[8, 12, 20])
+    parser.add_argument("--levels-db", type=float, nargs="*", default=[8, 12, 20])
     parser.add_argument("--methods", nargs="+", default=["lasso", "ward", "kmeans", "cosine"])
+    parser.add_argument("--pictures", nargs="+", default=["cut", "frequency", "band"])
     args = parser.parse_args()
     args.data = Path(args.data) if args.data else None
-    compare_pictures(args)
+    PARTS[args.part](args)
 
 
 if __name__ == "__main__":
