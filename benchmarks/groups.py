@@ -113,7 +113,7 @@ def null_studies(n_each, n_studies, n_calls=400):
     rows = []
     for test, found in sums.items():
         n = n_mixed if test.startswith("mixed") else n_studies
-        rows.append(("null", n_each, n_calls, test, n, float(found) / n))
+        rows.append(("no difference", n_each, n_calls, test, n, float(found) / n))
     return [
         *rows,
         (
