@@ -117,7 +117,7 @@ def null_studies(n_each, n_studies, n_calls=400):
     return [
         *rows,
         (
-            "null",
+            "no difference",
             n_each,
             n_calls,
             "median change of p, calls counted twice",
