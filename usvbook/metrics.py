@@ -325,6 +325,7 @@ def unit_table(
 
     As far as the calls have the columns: `n_inliers` (`is_inlier`, of the calls that a repertoire
     was made of), `n_like_unit` (`is_like_unit`, of assigned ones), `n_recordings` (`audio_path`),
+    `n_overlaps` (`n_sources`, of calls that are several at once: `n_calls` less these are the others),
     `median_duration_s` and its like (see `MEDIANS`), and `q25_duration_s`, `q75_duration_s` and
     their like (see `QUARTILES`). With `X` the columns of `unit_closeness`.
     """
@@ -344,6 +345,8 @@ def unit_table(
             columns[name] = groups[column].sum().astype(int)
     if "audio_path" in calls:
         columns["n_recordings"] = groups["audio_path"].nunique()
+    if "n_sources" in calls:
+        columns["n_overlaps"] = groups["n_sources"].agg(lambda n: int((n > 1).sum()))
     columns |= {f"median_{name}": groups[name].median() for name in MEDIANS if name in calls}
     for name in (name for name in QUARTILES if name in calls):
         columns |= {f"q{q}_{name}": groups[name].quantile(q / 100) for q in (25, 75)}
