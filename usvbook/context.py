@@ -126,7 +126,7 @@ def order_gate(
     labels: np.ndarray,  # (n,) int, units made without context; -1: none
     bout: np.ndarray,  # (n,) int, see next_calls
     n_shuffles: int = 39,
-    least: float = 0.05,  # bits by which the gain must exceed the mean of the shuffles
+    least: float = 0.05,  # bits by which the gain must exceed 0 and the mean of the shuffles
     random_state: Seed = None,
 ) -> Gate:
     """Open where the gain exceeds that of every shuffle within bouts, and their mean clearly."""
@@ -135,7 +135,7 @@ def order_gate(
         return Gate(gain, np.nan, np.nan, False)
     null = [order_gain(shuffled_within(labels, bout, rng), bout) for _ in range(n_shuffles)]
     mean, highest = float(np.mean(null)), float(np.max(null))
-    return Gate(gain, mean, highest, bool(gain > highest and gain - mean > least))
+    return Gate(gain, mean, highest, bool(gain > highest and gain - max(mean, 0.0) > least))
 
 # %% ../nbs/05f_context.ipynb #8666d923
 def parted_bouts(
