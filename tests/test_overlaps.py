@@ -1,17 +1,21 @@
-"""Overlapping calls: found, marked and taken apart, also where it is hard."""
+"""Overlapping calls: found and marked, also where it is hard."""
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 
 from usvbook.calls import Calls
+from usvbook.files import Fault
 from usvbook.overlaps import OVERLAP_COLUMNS, count_calls, mark_overlaps
 from usvbook.recordings import Recording
+from usvbook.runs import assign_recordings, build_repertoire
 from usvbook.segmentation import MultitaperSegmenter
-from usvbook.synthesis import Contour, background, sound_at_level
+from usvbook.synthesis import Contour, background, sound_at_level, synthesize
 
 LOW, HIGH = (50_000, 58_000), (80_000, 72_000)  # Hz, from the beginning to the end of a call
 
@@ -103,3 +107,20 @@ def test_real_calls_that_nobody_marked_as_overlaps():
         table = mark_overlaps(MultitaperSegmenter().segment(Recording(path)))
         marked, n = marked + int((table["n_sources"] > 1).sum()), n + len(table)
     assert marked <= 0.2 * n
+
+
+def test_build_and_assign_say_how_many(tmp_path):
+    two_mice = {"overlap": 0.4, "animal": ["m1", "m2"], "snr_db": 24, "random_state": 4}
+    sf.write(tmp_path / "pair.wav", synthesize(8, 36, **two_mice)[0], 250_000)
+    songs, out = [str(tmp_path / "pair.wav")], tmp_path / "out"
+    with mock.patch("usvbook.runs.draw_figures", return_value={}):
+        build_repertoire(songs, out, {"n_clusters": 3}, n_seeds=0)
+    calls, units = pd.read_csv(out / "calls.csv"), pd.read_csv(out / "units.csv")
+    n = int((calls["n_sources"] > 1).sum())
+    assert n > 3 and units["n_overlaps"].sum() == n
+    assert f"{n} of {len(calls)} calls seem to be several" in (out / "report.html").read_text()
+    table = assign_recordings(out / "repertoire.npz", songs, tmp_path / "new", overlaps="none")
+    assert not set(OVERLAP_COLUMNS) & set(table)
+    with pytest.raises(Fault, match="overlaps = 'both' is not known"):
+        build_repertoire(songs, tmp_path / "other", {"n_clusters": 3}, n_seeds=0, overlaps="both")
+    assert not (tmp_path / "other" / "calls.csv").exists()
