@@ -145,6 +145,11 @@ def write_rows(
     """Write a table of text in UTF-8, its lines ended by a newline."""
     import csv
 
+    def field(text: str) -> str:  # that cut_line would take the quotation marks from
+        alike = len(text) > 1 and text[0] == text[-1] == '"' and text.count('"') % 2 == 0
+        return '"' + text.replace('"', '""') + '"' if alike else text
+
+    rows = [[*map(field, row)] for row in rows] if separator == "\t" else rows
     with path.open("w", encoding="utf-8", newline="") as file:
         if separator == "\t":
             file.writelines("\t".join(row) + "\n" for row in ([header] if header else []) + rows)

@@ -23,6 +23,7 @@ from .settings import make_repertoire, make_segmenter, settings_of
 # %% ../nbs/22a_past_runs.ipynb #3f0b6dc7
 if TYPE_CHECKING:
     from usvbook.calls import Calls
+    from usvbook.marked_calls import GivenMarks
     from usvbook.repertoire import Repertoire
     from usvbook.segmenters import Segmenter
 
@@ -64,6 +65,7 @@ def kept_calls(
     work: Path,  # work area of its folder
     segmenter: "Segmenter",
     channel: str,  # number, "mean" or "all"
+    marks: "GivenMarks | None" = None,  # of the run, by its own names of recordings
 ) -> "Calls | None":  # None where they are not kept, or damaged
     """The calls of a recording that are kept, whether or not the recording is there."""
     from usvbook.call_files import fault_of, read_calls
@@ -72,8 +74,12 @@ def kept_calls(
     from usvbook.work_area import entry_name
 
     one, n_channels, parts = as_channel(channel), int(row.get("n_channels") or 1), []
+    finds: Any = segmenter
     for number in range(n_channels) if one == "all" else [one]:
-        how = number, segmenter, row.get("time_expansion") or 1.0
+        if marks is not None:
+            name = str(row["audio_path"])
+            finds = marks.segmenter(segmenter, [name], one).of(name, number)
+        how = number, finds, row.get("time_expansion") or 1.0
         path = work / entry_name(str(row.get("sha256")), *how)
         if fault_of(path):
             return None
@@ -89,13 +95,14 @@ def search_again(
     n_jobs: int | None,
     watch: Watch,
     work: Path | None,  # work area that is held; None: nothing is kept
+    marks: "GivenMarks | None" = None,  # calls that are measured in place of a search
 ) -> "list[Calls]":  # of each recording
     """The calls of recordings, one by one."""
     import numpy as np
 
     segmenter, channel = make_segmenter(dict(settings)), settings.get("channel", "0")
     slower = settings.get("time_expansion")
-    found = detect_calls(paths, segmenter, channel, n_jobs, watch, work, slower).calls
+    found = detect_calls(paths, segmenter, channel, n_jobs, watch, work, slower, marks).calls
     own = (np.flatnonzero(found.table["audio_path"] == printable(path)) for path in paths)
     return [found[numbers.tolist()] for numbers in own]
 
@@ -127,15 +134,21 @@ def calls_of_run(
     import pandas as pd
 
     from usvbook.calls import Calls, mark_edges
+    from usvbook.marked_calls import marks_again
 
+    own = folder / str(run["parameters"].get("marks") or "")
+    is_marked = "marks" in run["parameters"]
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     rows = [row for row in run["inputs"] if not row.get("error")]
     paths = [find_recording(row, folder) for row in rows]
-    parts = [kept_calls(row, folder / WORK, segmenter, channel) for row in rows]
+    marks = marks_again(own, {}) if is_marked else None
+    parts = [kept_calls(row, folder / WORK, segmenter, channel, marks) for row in rows]
     again = [k for k, part in enumerate(parts) if part is None]
     check_found(rows, [k for k in again if paths[k] is None], folder)
     if again:
-        found = search_again([str(paths[k]) for k in again], settings, n_jobs, watch, work)
+        names = {str(rows[k]["audio_path"]): printable(str(paths[k])) for k in again}
+        marks = marks_again(own, names) if is_marked else None
+        found = search_again([str(paths[k]) for k in again], settings, n_jobs, watch, work, marks)
         for k, part in zip(again, found, strict=True):
             part.table["audio_path"] = str(rows[k]["audio_path"])
             parts[k] = part

@@ -91,6 +91,8 @@ def cut_call(
     lit = call_pixels(above / background.sigma, bins, regions)
     inside = slice(int(frames[0]) - first, int(frames[1]) - first)
     above, lit = above[inside], lit[inside]
+    if not lit.any():  # a call that was marked, and that no threshold finds
+        lit = above > 0
     power = power[inside, grid.low_bin : grid.high_bin + 1]
     freqs_hz = np.arange(grid.low_bin, grid.high_bin + 1) * grid.bin_hz
     patch = np.zeros((grid.top_bin - grid.low_bin + 1, len(above)), np.float32)
@@ -359,7 +361,7 @@ def _segment_one(
                 one.sha256 = searched[0].sha256  # it is hashed once
                 calls.append(segmenter.segment(one))
                 warn_of(one, calls[-1])
-            if not any(map(len, calls)):
+            if getattr(segmenter, "searches", True) and not any(map(len, calls)):
                 check_silence(next((r for r in searched if constant_value(r) is None), searched[0]))
         except RecordingError as fault:
             calls, error = [], str(fault)

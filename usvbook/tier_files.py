@@ -302,6 +302,8 @@ def write_elan(marks: pd.DataFrame, path: Path) -> None:
     offset = np.where(short, onset + 1, offset)
     root = ElementTree.Element("ANNOTATION_DOCUMENT", AUTHOR="", FORMAT="3.0", VERSION="3.0")
     root.set("DATE", "1970-01-01T00:00:00+00:00")
+    root.set("xmlns:xsi", "http://www.w3.org/2001/XMLSchema-instance")
+    root.set("xsi:noNamespaceSchemaLocation", "http://www.mpi.nl/tools/elan/EAFv3.0.xsd")
     head = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     if name := (marks["audio_path"].iloc[0] if len(marks) else ""):
         ElementTree.SubElement(head, "MEDIA_DESCRIPTOR", MEDIA_URL=name, MIME_TYPE="audio/x-wav")
