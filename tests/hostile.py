@@ -5,6 +5,7 @@ A reader may return something, or refuse in one line with its own kind of error;
 else, and it writes nothing.
 """
 
+import contextlib
 import io
 import json
 import struct
@@ -16,12 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import openpyxl
+import pandas as pd
 import soundfile
 import torch
 
 from usvbook.call_files import CallFileError, read_calls, write_calls
 from usvbook.deep_clustering import speech_front_end
 from usvbook.embedding_network import EmbeddingNet, Model, WeightsError, load_model
+from usvbook.files import Fault
+from usvbook.marks import FORMATS, read_marks, sniff, write_marks
 from usvbook.mixtures import Recipe, SoundBank, TrainingError, list_sounds
 from usvbook.recordings import Recording, RecordingError
 from usvbook.repertoire import Repertoire
@@ -146,6 +151,73 @@ def read_and_use(path: Path) -> None:
     repertoire.predict(np.ones((1, repertoire.n_features_in_), np.float32))
 
 
+MARKS = pd.DataFrame(
+    {
+        "audio_path": "m7.wav", "onset_s": [0.125, 0.2], "offset_s": [0.163, 0.25],
+        "low_freq_hz": [61_200.0, 55_000.0], "high_freq_hz": [74_800.0, 88_500.0],
+        "label": ["up", 'a "b"'],
+    }
+)  # fmt: skip
+FOREIGN = {  # formats that are read, but not written
+    "table": "file;begin_ms;end_ms\na.wav;125,0;163,0\n",
+    "mupet": "Syllable start time (sec),Syllable end time (sec),minimum frequency (kHz),"
+    "maximum frequency (kHz)\n0.1,0.2,61.2,74.8\n",
+    "usvseg": "#,start,end,duration,maxfreq\n1,0.1,0.2,0.1,70\n",
+    "usv-playpen": "usv_id,start,stop,emitter\n0000,0.1,0.2,m7\n",
+    "boris": "Observation id\ta\n\nTime\tSubject\tBehavior\tStatus\n1\tm\tsniff\tSTART\n"
+    "2\tm\tsniff\tSTOP\n3\tm\tpoke\tPOINT\n",
+    "sv-svl": '<?xml version="1.0"?>\n<!DOCTYPE sonic-visualiser>\n<sv><data><model '
+    'sampleRate="250000"     'subtype="box" units="Hz" dataset="0"/><dataset id="0"><point frame="31250" value="61200" '
+    'duration="9500" extent="13600" label="up"/></dataset></data></sv>',
+}
+SHEETS = {  # formats in workbooks
+    "deepsqueak-xlsx": [
+        ["File", "Label", "Accepted", "Begin Time (s)", "End Time (s)", "Low Freq (kHz)",
+         "High Freq (kHz)"],
+        ["m7.mat", "up", True, 0.1, 0.2, 61.2, 74.8],
+    ],
+    "vocalmat": [
+        ["Start_time", "End_time", "min_freq_main", "max_freq_main", "Class"],
+        [0.1, 0.2, 61_200, 74_800, "up_fm"],
+    ],
+}  # fmt: skip
+COLUMNS = {"audio_path": "file", "onset_s": "begin_ms/1000", "offset_s": "end_ms/1000"}
+
+
+def reader_of(fmt: str) -> Callable[[Path], object]:
+    """What reads marks of a format, after its guess has looked at the file."""
+
+    def read(path: Path) -> object:
+        with contextlib.suppress(Fault):
+            sniff(path)
+        return read_marks(path, fmt, columns=COLUMNS if fmt == "table" else None)
+
+    return read
+
+
+def marks_targets(folder: Path) -> dict[str, Target]:
+    """A file of marks of every format."""
+    made = {}
+    for fmt, form in FORMATS.items():
+        path = folder / f"m7 {fmt}{form.extension}"
+        if fmt in SHEETS:
+            book = openpyxl.Workbook()
+            for row in SHEETS[fmt]:
+                book.active.append(row)
+            book.save(path)
+            parts, join = archive(path)
+        else:
+            if form.writes:
+                write_marks(MARKS, path, fmt)
+            else:
+                path.write_text(FOREIGN[fmt])
+            content = path.read_bytes()
+            k = 2048 if len(content) > 4096 else len(content) // 2
+            parts, join = [content[:k], content[k:]], plain
+        made[f"marks {fmt}"] = Target(reader_of(fmt), (Fault,), form.extension, parts, join)
+    return made
+
+
 def targets() -> dict[str, Target]:
     """Every kind of file that comes from outside, with a valid example."""
     made: dict[str, Target] = {}
@@ -209,5 +281,7 @@ def targets() -> dict[str, Target]:
         ["\n".join(lines).encode()],
         plain,
     )
+    with tempfile.TemporaryDirectory() as name:
+        made |= marks_targets(Path(name))
     torch.set_num_threads(1)
     return made
