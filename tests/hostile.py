@@ -167,7 +167,8 @@ FOREIGN = {  # formats that are read, but not written
     "boris": "Observation id\ta\n\nTime\tSubject\tBehavior\tStatus\n1\tm\tsniff\tSTART\n"
     "2\tm\tsniff\tSTOP\n3\tm\tpoke\tPOINT\n",
     "sv-svl": '<?xml version="1.0"?>\n<!DOCTYPE sonic-visualiser>\n<sv><data><model '
-    'sampleRate="250000"     'subtype="box" units="Hz" dataset="0"/><dataset id="0"><point frame="31250" value="61200" '
+    'sampleRate="250000" subtype="box" units="Hz" dataset="0"/><dataset id="0">'
+    '<point frame="31250" value="61200" '
     'duration="9500" extent="13600" label="up"/></dataset></data></sv>',
 }
 SHEETS = {  # formats in workbooks
