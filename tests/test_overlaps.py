@@ -123,4 +123,4 @@ def test_build_and_assign_say_how_many(tmp_path):
     assert not set(OVERLAP_COLUMNS) & set(table)
     with pytest.raises(Fault, match="overlaps = 'both' is not known"):
         build_repertoire(songs, tmp_path / "other", {"n_clusters": 3}, n_seeds=0, overlaps="both")
-    assert not (tmp_path / "other" / "calls.csv").exists()
+    assert not (tmp_path / "other").exists()  # refused before the search

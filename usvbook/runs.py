@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['FILES', 'MARKS_FILE', 'OVERLAPS', 'check_jobs', 'left_out_text', 'detect_calls', 'detect_recordings', 'look_at',
            'shared_figures', 'save_figures', 'draw_figures', 'read_labels', 'check_animals', 'add_animals',
-           'mark_calls', 'write_tables', 'told_of_run', 'keep_marks', 'drop_done', 'find_overlaps', 'choose_number',
-           'fit_calls', 'write_repertoire', 'build_repertoire', 'write_assigned', 'put_units', 'assign_recordings']
+           'mark_calls', 'write_tables', 'told_of_run', 'keep_marks', 'drop_done', 'check_overlaps', 'find_overlaps',
+           'choose_number', 'fit_calls', 'write_repertoire', 'build_repertoire', 'write_assigned', 'put_units',
+           'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
@@ -418,6 +419,14 @@ def drop_done(
 OVERLAPS = ("mark", "none")  # what is done about calls that lie over one another
 
 
+def check_overlaps(
+    overlaps: str,  # one of OVERLAPS
+) -> None:
+    """Fault for a way that is not known."""
+    if overlaps not in OVERLAPS:
+        raise Fault(f"overlaps = {overlaps!r} is not known; choose {', '.join(OVERLAPS)}")
+
+
 def find_overlaps(
     calls: "Calls",  # the table gets usvbook.overlaps.OVERLAP_COLUMNS
     overlaps: str,  # one of OVERLAPS
@@ -426,8 +435,7 @@ def find_overlaps(
     """Mark the calls that are several at once. Raises `Fault` for an unknown way."""
     from usvbook.overlaps import mark_overlaps
 
-    if overlaps not in OVERLAPS:
-        raise Fault(f"overlaps = {overlaps!r} is not known; choose {', '.join(OVERLAPS)}")
+    check_overlaps(overlaps)
     if overlaps == "none":
         return
     if calls.segmenter.get("name") != "MultitaperSegmenter":
@@ -539,6 +547,7 @@ def build_repertoire(
     settings, watch = dict(settings or {}), Watch()
     if n_seeds < 0:
         raise Fault(f"n_seeds = {n_seeds} is no number of fits; give 0 for none")
+    check_overlaps(overlaps)
     check_animals(animals, recordings)
     segmenter, channel = make_segmenter(settings), settings.get("channel", "0")
     slower = settings.get("time_expansion")
@@ -633,6 +642,7 @@ def assign_recordings(
     from usvbook.recordings import sha256
     from usvbook.repertoire import Repertoire
 
+    check_overlaps(overlaps)
     check_animals(animals, recordings)
     watch = Watch()
     repertoire = Repertoire.load(path) if repertoire is None else repertoire
