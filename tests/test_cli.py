@@ -11,6 +11,8 @@ from conftest import run_command
 from usvbook import (
     curated_results,
     demo,
+    mark_tables,
+    marks,
     mixtures,
     page_server,
     past_runs,
@@ -37,6 +39,7 @@ BEHIND = {  # what a command hands its options to
     "detect": (runs.detect_recordings, *ESTIMATORS),
     "build": (runs.build_repertoire, *ESTIMATORS),
     "assign": (runs.assign_recordings,),
+    "convert": (marks.convert_marks, mark_tables.Reading),
     "review": (page_server.serve, review.Review),
     "curate": (
         curated_results.apply_decisions,
@@ -54,8 +57,13 @@ BEHIND = {  # what a command hands its options to
 }
 # What no function has, or must be told: places, clusters, files of settings, and settings
 # without an estimator.
-OF_THE_PROGRAM = {"out", "animals", "config", "scheduler", "segmenter", "recipe", "help"}
+OF_THE_PROGRAM = {
+    "out", "to", "marks", "marks_format", "animals",
+    "config", "scheduler", "segmenter", "recipe", "help",
+}  # fmt: skip
 CHOSEN = {
+    ("fmt", "by their content"), ("label_column", "the usual one"),  # of files of marks
+    ("columns", "None"), ("decimal", "auto"),  # of files of marks
     ("channel", "0"),  # a setting of a run, of every command that opens recordings
     ("time_expansion", "as GUANO says, or 1"),  # usvbook.recordings.Recording
     ("n_jobs", "-1"),  # the tuner is for one who waits
@@ -116,6 +124,7 @@ def test_defaults_are_those_of_the_functions(command):
 def test_options_carry_the_names_of_the_parameters(command):
     """`--n-jobs` is `n_jobs`: a fault in the words of the library finds its option."""
     odd = {"n_steps": "--steps", "n_mixtures": "--mixtures", "seed": "--random-state"}
+    odd["fmt"] = "--from"
     for name, option in options_by_name(command).items():
         assert option == odd.get(name, "--" + name.replace("_", "-"))
 
