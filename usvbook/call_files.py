@@ -79,7 +79,7 @@ def new_call_file(
     with in_one_move(path) as beside, zipfile.ZipFile(beside, "x") as archive:
         yield CallWriter(archive)
 
-
+# %% ../nbs/02b_call_files.ipynb #bb040d15
 def write_calls(
     calls: Calls,
     path: Path,

@@ -406,7 +406,7 @@ def read_named(path: Path, how: Reading) -> pd.DataFrame:
     """Marks of a table, its columns named by `columns`. Raises `MarkError`."""
     return marks_of_named(read_table_text(path, how), how)
 
-
+# %% ../nbs/01e_call_tables.ipynb #73271b71
 def marks_of_named(table: TextTable, how: Reading) -> pd.DataFrame:
     """Marks of a table of text, whatever file it was in. Raises `MarkError`."""
     columns = {str(ours): str(theirs) for ours, theirs in (how.columns or {}).items()}

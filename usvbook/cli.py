@@ -538,7 +538,7 @@ def review_command(
 # %% ../nbs/29_cli.ipynb #5d054049
 COLUMN = "column of the table"
 
-
+# %% ../nbs/29_cli.ipynb #bb37b959
 @app.command()
 def compare(
     results: Annotated[list[str], typer.Argument(help="folders of build or assign")],

@@ -128,7 +128,7 @@ def history_lines(log: CurationLog) -> list[str]:
         for one in log.decisions
     ]
 
-
+# %% ../nbs/22b_curated_results.ipynb #84309785
 def state_lines(state: Curated) -> list[str]:
     """One line a unit: number, name, calls, rejected ones."""
     grouped = state.table.groupby("unit")["accepted"].agg(["size", "sum"])
@@ -275,7 +275,7 @@ def apply_decisions(
         write_applied(folder, out, results, repertoire, shown, units, files, figures, views, watch)
     return repertoire
 
-
+# %% ../nbs/22b_curated_results.ipynb #3bb4be39
 def load_fitted(results: Path) -> "Repertoire":
     """The repertoire of a folder as it was fitted."""
     from usvbook.repertoire import Repertoire
@@ -320,7 +320,7 @@ class Offer:
     decisions: list[Decision]  # about calls, and names
     n_lost: int  # calls that were decided about, and are not in the new one
 
-
+# %% ../nbs/22b_curated_results.ipynb #aa092814
 def carry_over(
     old: Path,  # results folder with decisions
     new: Path,  # results folder of a new build

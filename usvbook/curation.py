@@ -74,7 +74,7 @@ OPS: dict[str, tuple[str, ...]] = {  # operation -> its fields
     "undo": ("undoes",),  # the number of a decision
 }
 
-
+# %% ../nbs/08b_curation.ipynb #3f778a6a
 @dataclass(frozen=True)
 class Decision:
     """One line of the log; only the fields of its operation say something."""
@@ -444,7 +444,7 @@ def marks_of(one: Decision) -> list[tuple[str, bool]]:
         return []
     return [(key, one.op == "reject_calls") for key in dict.fromkeys(one.calls)]
 
-
+# %% ../nbs/08b_curation.ipynb #c9065a7e
 def take_out(
     state: Written,
     one: Decision,  # that is undone
@@ -590,7 +590,7 @@ class Curated:
     named: frozenset[str] = frozenset()  # calls that were decided about one by one
     log: str = ""  # the lines that led to it
 
-
+# %% ../nbs/08b_curation.ipynb #5121d58c
 def state_of(history: History) -> Curated:
     """The state that a history has come to."""
     units, calls = history.units, history.calls
@@ -653,7 +653,7 @@ def log_text(
     head |= {"repertoire": log.repertoire, "n_units": log.n_units}
     return "\n".join([json.dumps(head), *map(line_of, log.decisions[:upto]), ""])
 
-
+# %% ../nbs/08b_curation.ipynb #4bc448f4
 def replayed(
     log: CurationLog,
     fitted: Mapping[str, int] | pd.Series | None,  # None: calls are not known, nor checked
@@ -701,7 +701,7 @@ def whole_lines(text: bytes) -> tuple[list[bytes], bytes]:
         pass
     return lines, last
 
-
+# %% ../nbs/08b_curation.ipynb #88d4702b
 def read_lines(
     lines: Sequence[bytes],  # of decisions
     first: int,  # number of the first line in the file
@@ -751,7 +751,7 @@ def log_from(
         raise Fault(f"{path}: {error}") from None
     return replace(head, decisions=decisions, remark=remark, n_bytes=len(text) - len(torn))
 
-
+# %% ../nbs/08b_curation.ipynb #bc7e16e6
 def new_log(
     path: str | Path,  # to write
     repertoire: str,  # SHA-256 of the file of the repertoire
@@ -791,7 +791,7 @@ def check_repertoire(
             "built again does not inherit decisions: move the log away, and carry them over"
         )
 
-
+# %% ../nbs/08b_curation.ipynb #e23eddc3
 def begin_log(path: Path) -> None:
     """Write the head of the log of the repertoire beside it; `PlaceError` where there is none."""
     from usvbook.repertoire import Repertoire
@@ -915,7 +915,7 @@ def decide(
         raise PlaceError(f"{log.path}: cannot be written ({error.strerror})") from None
     return one
 
-
+# %% ../nbs/08b_curation.ipynb #b2561ec5
 def append(
     path: str | Path,  # curation.jsonl; begun where it is not there
     decision: Decision | Mapping[str, object],
@@ -976,7 +976,7 @@ def own_similarity(
         similarity[member] = assign(X[member], decided.prototypes[decided.owners == unit])[1]
     return similarity
 
-
+# %% ../nbs/08b_curation.ipynb #d38a1283
 def curated_repertoire(
     repertoire: "Repertoire",  # fitted
     curated: Curated,  # of its calls

@@ -34,7 +34,7 @@ def write_animals(
     rows = rows.assign(audio_path=[Path(name).name for name in rows["audio_path"]])
     rows.rename(columns={"strain": "group"}).to_csv(path, index=False, lineterminator="\n")
 
-
+# %% ../nbs/25_demo.ipynb #593cd3a0
 def run_demo(
     out: Path,
     n_animals: int = 2,  # of each of the two strains

@@ -151,7 +151,7 @@ def without_zero_boxes(
         remark(f"{table.path}: {int(nothing.sum())} {table.place}(s) left out: boxes of no size")
     return [int(row) for row in np.flatnonzero(~nothing)]
 
-
+# %% ../nbs/01c_foreign_files.ipynb #92845030
 def read_deepsqueak_sheet(path: Path, how: Reading) -> pd.DataFrame:
     """Marks of DeepSqueak's exported statistics, XLSX or text. Raises `MarkError`."""
     table = read_sheet(path, how)

@@ -171,7 +171,7 @@ def separator_of(line: str) -> str:
 
     return "\t" if "\t" in line else max(";,", key=kinds)
 
-
+# %% ../nbs/01d_mark_tables.ipynb #6cde557a
 def cut_text(
     text: str,  # see text_of
     separator: str,

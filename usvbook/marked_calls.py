@@ -112,7 +112,7 @@ def read_matched(
         parts[None] = lost
     return parts or {recording_named(str(path), recordings): marks}
 
-
+# %% ../nbs/02i_marked_calls.ipynb #0b255881
 def match_marks(
     places: Iterable[str | Path],  # files and folders of marks
     recordings: Sequence[str],  # paths

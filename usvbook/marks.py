@@ -239,7 +239,7 @@ def format_by_bytes(content: bytes) -> str | None:
         return "boris"
     return None
 
-
+# %% ../nbs/01b_marks.ipynb #22874998
 def sniff(path: str | Path) -> str:  # a name of FORMATS
     """The format of a file, by its content. Raises `MarkError` (a ValueError) that says what it could be."""
     content = content_of(path)
@@ -286,7 +286,7 @@ def read_file(
     form = format_named(named_format(path, fmt, how.columns))
     return form.reader(Path(path).expanduser(), how)
 
-
+# %% ../nbs/01b_marks.ipynb #c01a7c49
 def read_marks(
     path: str | Path,
     fmt: str | None = None,  # a name of FORMATS; None: see sniff
@@ -422,7 +422,7 @@ def named_marks(
     name = marks["audio_path"].mask(marks["audio_path"] == "", stem_of(path))
     return marks.assign(audio_path=name)
 
-
+# %% ../nbs/01b_marks.ipynb #8b53eaa4
 def convert_marks(
     places: Iterable[str | Path],  # files, folders, results folders
     out: str | Path,  # file, or folder for one file a recording

@@ -145,7 +145,7 @@ def fit_dm(
     found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.exp(found.x), -float(found.fun)
 
-
+# %% ../nbs/13d_other_tests.ipynb #0c2b4e80
 def dm_ratio_test(
     counts: pd.DataFrame,  # (n_animals, n_units) calls
     group: Names,  # (n_animals,) names

@@ -165,7 +165,7 @@ def same_regions(
         pairs |= set(zip(beside[both].tolist(), after[both].tolist(), strict=True))
     return pairs
 
-
+# %% ../nbs/02f_pieces.ipynb #03d270af
 def renumbered(
     number: np.ndarray,  # (n,) int
     pairs: set[tuple[int, int]],  # numbers that mean the same, the later one second

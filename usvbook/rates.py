@@ -249,7 +249,7 @@ def draw_shifts(
     drawn = {path: rng.uniform(min_shift_s, length[path] - min_shift_s) for path in paths}
     return np.array([drawn[one.path] for one in parts])
 
-
+# %% ../nbs/14a_rates.ipynb #56418923
 def event_rate(
     calls: pd.DataFrame,  # onset_s; audio_path and channel where there are several recordings
     events: pd.DataFrame,  # onset_s; audio_path likewise

@@ -67,7 +67,7 @@ def decided_to_file(decided: Decided | None) -> tuple[dict[str, Any], dict[str, 
     facts |= {"rejected": [*decided.rejected], "log": decided.log}  # type: ignore[dict-item]
     return {"decided": facts}, {f"decided_{name}": getattr(decided, name) for name in DECIDED}
 
-
+# %% ../nbs/08a_repertoire_files.ipynb #5c7606c8
 def decided_from_file(head: Mapping[str, Any], file: Mapping[str, np.ndarray]) -> Decided | None:
     """The same back, checked. Raises `Fault` where arrays do not fit together."""
     facts = head.get("decided")

@@ -480,7 +480,7 @@ RECORDING_COLUMNS: tuple[tuple[str, str, int, float], ...] = (  # column, title,
     ("n_units_used", "units used", 0, 1.0),
 )
 
-
+# %% ../nbs/09b_report.ipynb #9294f31d
 def recordings_section(
     per_recording: pd.DataFrame,  # what usvbook.metrics.recording_table returns
     calls: pd.DataFrame,  # audio_path, onset_s; channel
@@ -676,7 +676,7 @@ def unit_parts(
         parts.append(("Rejected", said + units_section(noise, min_size, assigned) + shown))
     return parts
 
-
+# %% ../nbs/09b_report.ipynb #5c044a40
 def recording_parts(
     calls: pd.DataFrame,
     per_recording: pd.DataFrame,

@@ -56,7 +56,7 @@ def read_calls_table(
     table["audio_path"] = [(where or {}).get(one, one) for one in table["audio_path"]]
     return table[[*COLUMNS, "unit_fitted"]]
 
-
+# %% ../nbs/10e_review.ipynb #6aa9ed2e
 def as_rows(
     table: pd.DataFrame,  # of read_calls_table
     state: Curated,
@@ -249,7 +249,7 @@ def stretch(
     file = Path(str(call["audio_path"])).name
     return {"key": key, "span": span, "shape": size, "boxes": boxes, "file": file}, [data]
 
-
+# %% ../nbs/10e_review.ipynb #6eb54892
 def sound(review: Reviewing, key: str, slow: float = 20.0) -> list[bytes]:
     """A call slowed down, as a WAV file. Raises `Fault` where it cannot be read."""
     call: dict[str, Any] = {str(k): v for k, v in review.rows.loc[key].to_dict().items()}

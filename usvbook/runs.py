@@ -297,7 +297,7 @@ def check_animals(
             warnings.simplefilter("ignore")  # they are told when the tables are written
             read_labels(path, list(map(str, find_recordings(recordings, str))))
 
-
+# %% ../nbs/22_runs.ipynb #b162d006
 def add_animals(
     path: Path | None,  # study table; None: nothing is added
     table: "pd.DataFrame",  # calls; gets the columns animal, group, session
@@ -354,7 +354,7 @@ def mark_calls(
         table.loc[at, name] = values[place[at]]
     table["unit_name"] = [decided.names.get(unit, "") for unit in table["unit"]]
 
-
+# %% ../nbs/22_runs.ipynb #118adcfa
 MARKS_FILE = {"marks.csv": "the marks that were given, recording by recording"}
 
 

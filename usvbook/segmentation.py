@@ -345,7 +345,7 @@ def warn_of(
     for text in texts:
         warnings.warn(f"{recording.path}: {text}", RecordingWarning, stacklevel=2)
 
-
+# %% ../nbs/02_segmentation.ipynb #4952624e
 def _segment_one(
     segmenter: Any, path: Path, channel: Channel, time_expansion: float | None
 ) -> tuple[list[Calls], dict[str, Any]]:

@@ -95,7 +95,7 @@ def mean_gain(one: Order) -> dict[str, float]:
     half = float(stats.t.ppf(0.975, n - 1) * gain.std(ddof=1) / n**0.5) if n > 1 else np.nan
     return {"n": n, "mean": mean, "low": mean - half, "high": mean + half}
 
-
+# %% ../nbs/24e_sequence_runs.ipynb #456b25f4
 def numbers_of_order(
     one: Order,
 ) -> dict[str, object]:  # plain values, None where there is none
@@ -147,7 +147,7 @@ def figures_of_order(
         found[f"event_{k}"] = plot_event_rate(table, label)
     return found
 
-
+# %% ../nbs/24e_sequence_runs.ipynb #de08efa2
 def framed(
     pictures: Mapping[object, np.ndarray],  # unit -> (n_freqs, n_frames)
     n_units: int,
@@ -240,7 +240,7 @@ def runs_part(one: Order, most: int = 15) -> str:
         tables.append(html_table(head, rows, f"The most frequent runs of {words} units"))
     return f'<div class="beside">{"".join(tables)}</div>'
 
-
+# %% ../nbs/24e_sequence_runs.ipynb #6b48d284
 def groups_part(one: Order) -> str:
     "Numbers and matrices between groups; empty where nothing was compared."
     if one.compared is None:
@@ -312,7 +312,7 @@ def events_part(one: Order, drawn: Mapping[str, str]) -> str:
     figures = "".join(drawn[f"event_{k}"] for k in range(len(one.around)) if f"event_{k}" in drawn)
     return html_table(head, rows, text) + f'<div class="beside">{figures}</div>'
 
-
+# %% ../nbs/24e_sequence_runs.ipynb #ad538405
 def write_order_page(
     path: str | Path,  # the HTML file to write
     one: Order,
@@ -362,7 +362,7 @@ def pictures_of(
     found = unit_pictures(study, results, watch, n=1)
     return {unit: images[0] for unit, images in found.items() if len(images)}
 
-
+# %% ../nbs/24e_sequence_runs.ipynb #ddebd59f
 def write_order(
     folder: Path,  # where to write
     out: Path,  # where it will lie

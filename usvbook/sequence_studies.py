@@ -136,7 +136,7 @@ class Order:
         "Transitions of all animals together, to be looked at."
         return np.sum(list(self.transitions.values()), axis=0)
 
-
+# %% ../nbs/24d_sequence_studies.ipynb #fd0cd631
 def threshold(
     calls: pd.DataFrame,
     questions: Questions,
@@ -232,7 +232,7 @@ def compare_order(
 # %% ../nbs/24d_sequence_studies.ipynb #043ffc09
 MOST_LABELS = 8  # kinds of events that are gone into, the most frequent
 
-
+# %% ../nbs/24d_sequence_studies.ipynb #d9640bc8
 def around_events(
     found: Order,  # gets events, around, changes, and rows of compared
     events: pd.DataFrame,  # see place_events

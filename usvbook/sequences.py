@@ -360,7 +360,7 @@ def self_share(
     same = np.trace(N, axis1=-2, axis2=-1)
     return np.where(total > 0, same / np.maximum(total, 1), np.nan)
 
-
+# %% ../nbs/14_sequences.ipynb #a8fb43b6
 def information(
     labels: np.ndarray,  # (n,) units of calls in order of time, see chains
     bout: np.ndarray,  # (n,)
@@ -796,7 +796,7 @@ def draw_behaviour(
     if names:
         ax.legend(frameon=False, ncols=min(6, len(names)), loc="lower left", bbox_to_anchor=(0, 1))
 
-
+# %% ../nbs/14_sequences.ipynb #a8da7721
 def plot_raster(
     calls: pd.DataFrame,  # see in_order, of one recording and channel
     duration_s: float,  # of the recording

@@ -256,7 +256,7 @@ def make_study_of(
     calls = calls.assign(animal=animal_of_calls(calls, animals))
     return Study(calls, recordings.reset_index(drop=True), animals, cases, notes)
 
-
+# %% ../nbs/24_studies.ipynb #d0091f4d
 def check_sizes(
     cases: Cases,
     design: Design,
@@ -338,7 +338,7 @@ def distances(
 
 MUCH = 0.2  # of the calls in rare units is worth a note
 
-
+# %% ../nbs/24_studies.ipynb #160bbd96
 def usage_of(
     study: Study,
     notes: list[str],  # gets what was left out
@@ -432,7 +432,7 @@ def diversity_of(
         return pd.DataFrame()
     return diversity_table(enough)
 
-
+# %% ../nbs/24_studies.ipynb #8eb55051
 def likeness_of_calls(
     study: Study,
     measures: Sequence[str],
@@ -469,7 +469,7 @@ def compare_numbers(
             one.notes.append(f"{kind}: a group has fewer than three animals with calls; not tested")
     return pd.concat(parts, ignore_index=True) if parts else None
 
-
+# %% ../nbs/24_studies.ipynb #86d56bd6
 def compare_study(
     study: Study,
     design: Design,
@@ -585,7 +585,7 @@ def plain_values(
         return float(value) if np.isfinite(value) else None
     return value if value is None else str(value)
 
-
+# %% ../nbs/24_studies.ipynb #cb44efee
 def numbers(
     one: Comparison,
 ) -> dict[str, object]:  # what comparison.json holds

@@ -74,7 +74,7 @@ def draw_label(
     )
     ax.add_artist(box)
 
-
+# %% ../nbs/24a_study_figures.ipynb #6c8ae55f
 def plot_units(
     usage: Usage,  # see usvbook.studies.compare_usage
     pictures: Mapping[object, np.ndarray],  # unit -> a cut-out or mean picture, ink from 0 to 1
@@ -170,7 +170,7 @@ def plot_ordination(
     set_alt_text(ax, f"{len(xy)} animals by their usage of units, on two coordinates.")
     return ax
 
-
+# %% ../nbs/24a_study_figures.ipynb #a7b6b345
 def plot_permutations(
     usage: Usage,
     design: Design,

@@ -93,7 +93,7 @@ def floor_sentences(
         text += f" and a family-wise p of {p_text(least)} at best."
     return text
 
-
+# %% ../nbs/24b_study_page.ipynb #1c550406
 def head_part(
     one: Comparison,
 ) -> str:
@@ -123,7 +123,7 @@ STATISTICS = {  # test -> symbol, key, what it asks
     "MMD": ("MMD²", "mmd2", "the same, with a kernel"),
 }
 
-
+# %% ../nbs/24b_study_page.ipynb #7ce92b10
 def omnibus_part(
     one: Comparison,
     figures: Mapping[str, str],  # name -> HTML
@@ -167,7 +167,7 @@ def omnibus_part(
         + shown
     )
 
-
+# %% ../nbs/24b_study_page.ipynb #b4ebd617
 def pairs_table(
     one: Comparison,
 ) -> str:
@@ -218,7 +218,7 @@ def strip(
         f'viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'
     )
 
-
+# %% ../nbs/24b_study_page.ipynb #1ed67780
 def look(
     pictures: Sequence[np.ndarray],  # cut-outs of a unit, ink from 0 to 1; may be empty
     unit: object,
@@ -272,7 +272,7 @@ def unit_rows(
             rows.append([*first, *pair, *cells, number(row["n"]), p_text(row["least_p"])])
     return rows
 
-
+# %% ../nbs/24b_study_page.ipynb #31459908
 def units_part(
     one: Comparison,
     pictures: Mapping[object, Sequence[np.ndarray]],  # unit -> cut-outs
@@ -344,7 +344,7 @@ def values_table(
         head, rows, "Means over animals; difference: first less second, Welch's interval."
     )
 
-
+# %% ../nbs/24b_study_page.ipynb #3d176faf
 def values_parts(
     one: Comparison,
     figures: Mapping[str, str],  # name -> HTML
@@ -431,7 +431,7 @@ def pooled_part(
     head = ["animal", "group", "recordings", "minutes", "calls", "calls per minute"]
     return f"<p>{escape(text)}</p>" + html_table(head, rows, "Every animal")
 
-
+# %% ../nbs/24b_study_page.ipynb #50a04ac1
 def methods_text(
     one: Comparison,
     versions: Mapping[str, str],  # usvbook, numpy, scipy, python ...
@@ -507,7 +507,7 @@ CAPTIONS_OF_STUDY = {
 }
 FOOTER_OF_STUDY = "The animal is the case. Nothing here is called significant: every p stands with its n and its floor. Made with usvbook."
 
-
+# %% ../nbs/24b_study_page.ipynb #d171cd38
 def write_study_page(
     path: str | Path,  # the HTML file to write
     one: Comparison,

@@ -62,7 +62,7 @@ def mean_pictures(
             return {k: [image / max(float(image.max()), 1e-12)] for k, image in enumerate(images)}
     return {}
 
-
+# %% ../nbs/24c_study_runs.ipynb #f186f419
 def unit_pictures(
     study: Study,
     results: Results,
@@ -126,7 +126,7 @@ FILES_OF_STUDY = {
     "figures/": "the figures as PNG",
 }
 
-
+# %% ../nbs/24c_study_runs.ipynb #5628ac6d
 def write_comparison(
     folder: Path,  # where to write
     out: Path,  # where it will lie
@@ -160,7 +160,7 @@ def write_comparison(
     said = detected_sentence(results)
     write_study_page(folder / "report.html", one, run, pictures, figures, said, beside)
 
-
+# %% ../nbs/24c_study_runs.ipynb #3b746663
 def compare_results(
     results: Sequence[str | Path],  # folders of usvbook build or assign
     animals: str | Path,  # study table: audio_path, animal, group, ...

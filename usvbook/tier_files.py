@@ -61,7 +61,7 @@ def tokens(text: str) -> Iterator[tuple[str, int]]:
         if token[0] in '"<' or NUMBER.fullmatch(token):
             yield token, line
 
-
+# %% ../nbs/01f_tier_files.ipynb #213dfdf3
 def intervals_of_grid(text: str, path: Path) -> list[Interval]:
     """All intervals and points of a TextGrid, empty ones too. Raises `MarkError`."""
     found, last = tokens(text), 1
@@ -138,7 +138,7 @@ def marks_of_intervals(
     marks = marks_of(table, how, onset, offset, label=labels, audio_path=names)
     return marks.sort_values("onset_s", kind="stable").reset_index(drop=True)
 
-
+# %% ../nbs/01f_tier_files.ipynb #7637144f
 def read_textgrid(path: Path, how: Reading) -> pd.DataFrame:
     """Marks in a TextGrid, long or short. Raises `MarkError`."""
     text = text_of(content_of(path), path, how.encoding)
@@ -189,7 +189,7 @@ def grid_tier(
         lines += [f"{onset:.9f}", f"{offset:.9f}", '"' + label.replace('"', '""') + '"']
     return lines
 
-
+# %% ../nbs/01f_tier_files.ipynb #c4c3e034
 def write_textgrid(marks: pd.DataFrame, path: Path) -> None:
     """Write marks, see `to_write`, as a short TextGrid in UTF-8."""
     marks = marks.sort_values(["onset_s", "offset_s"], kind="stable").reset_index(drop=True)
@@ -270,7 +270,7 @@ def intervals_of_elan(root: ElementTree.Element, path: Path) -> list[Interval]:
         remark(f"{path}: {lost} annotation(s) left out that have no times of their own")
     return found
 
-
+# %% ../nbs/01f_tier_files.ipynb #5418ed01
 def read_elan(path: Path, how: Reading) -> pd.DataFrame:
     """Marks in a document of ELAN. Raises `MarkError`."""
     root = xml_of(content_of(path), path)
@@ -384,7 +384,7 @@ def boris_table(path: Path, how: Reading) -> TextTable:
         remark(f"{path}: says that its observation is offset by {offset[1]} s; check offset_s")
     return TextTable(str(path), separator, header, rows, shift)
 
-
+# %% ../nbs/01f_tier_files.ipynb #be2227e6
 def paired(
     table: TextTable,  # tabular, its rows in order of time
     times: np.ndarray,  # (n,) seconds

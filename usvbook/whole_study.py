@@ -167,7 +167,7 @@ def run_step(name: str, plan: Plan, out: Path, n_jobs: int | None) -> None:
             plan.events, plan.event_format, plan.event_offset_s, True,
         )  # fmt: skip
 
-
+# %% ../nbs/24f_whole_study.ipynb #fb066647
 def run_study(
     path: str | Path,  # study.toml
     out: str | Path,  # folder of the study
