@@ -101,7 +101,7 @@ class Calls:
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, rows) -> "Calls":
+    def __getitem__(self, rows: "np.ndarray | slice | Sequence[int] | int") -> "Calls":
         """The calls of a boolean mask, of row numbers, of a slice, or of one row number."""
         rows = np.atleast_1d(np.arange(len(self))[rows])
         table = self.table.iloc[rows].reset_index(drop=True)
