@@ -177,7 +177,7 @@ class BandSink:
 
     def __init__(
         self,
-        patches: Any,  # takes them by `append`
+        patches: Any,  # takes them by its method append
         bands: Sequence[tuple[float, float] | None],
         band_hz: tuple[float, float],  # of the patches
     ) -> None:

@@ -575,7 +575,7 @@ STATISTICS = (
 def mupet_statistics(
     recording: Recording,  # what to analyse
     segmenter: MupetSegmenter,  # with which settings
-    patches: Any = None,  # gets the pictures by `append`: a writer of a file; None: a new list
+    patches: Any = None,  # gets the pictures by its method append: a writer of a file; None: a new list
 ) -> tuple[pd.DataFrame, Any]:  # columns STATISTICS; what got the pictures, (n_filters, n_frames)
     """MUPET's table of calls with its gammatone pictures, row 0 the lowest channel.
 
@@ -605,7 +605,7 @@ def mupet_statistics(
 def segment_recording(
     recording: Recording,  # what to segment
     segmenter: MupetSegmenter,  # with which settings
-    patches: Any = None,  # gets the pictures by `append`: a writer of a file; None: a new list
+    patches: Any = None,  # gets the pictures by its method append: a writer of a file; None: a new list
 ) -> Calls:
     "Calls with the shared measures, MUPET's own as `mupet_*`, and the gammatone pictures."
     found, patches = mupet_statistics(recording, segmenter, patches)

@@ -107,7 +107,7 @@ def cut_calls(
     frames: np.ndarray,  # (n_calls, 2) first frame, frame after the last
     bins: np.ndarray,  # (n_calls, 2) lowest and highest bin of the ridge
     regions: Regions,
-    patches: Any,  # gets the patch of each call by `append`: a list, or a writer of a file
+    patches: Any,  # gets the patch of each call by its method append: a list, or a writer of a file
 ) -> list[dict[str, float]]:  # measures, one a call
     """Patches and measures of many calls, each above the background of its own place."""
     starts = [first for first, _ in backgrounds]
@@ -214,7 +214,7 @@ def measured(
     ridges: Ridges,
     found: Found,
     times: np.ndarray,  # (n_calls, 2) seconds
-    patches: Any,  # gets the patch of each call by `append`; None: a new list
+    patches: Any,  # gets the patch of each call by its method append; None: a new list
 ) -> Calls:
     """Calls with measures and patches."""
     patches, nowhere = [] if patches is None else patches, deque[Any](maxlen=0)
@@ -258,7 +258,7 @@ class MultitaperSegmenter(BaseEstimator):
     def segment(self, recording: Recording, patches: Any = None) -> Calls:
         """Find, measure and cut out the calls of a recording; say what was left out.
 
-        Patches are put into `patches` by `append`: a list, or a writer of a file of calls.
+        Patches are put into `patches` by its method append: a list, or a writer of a file of calls.
         """
         grid = self.grid(recording)
         ridges = search_frames(recording, grid, regions_of(self, grid))
