@@ -50,7 +50,7 @@ def test_build_writes_what_it_lists(built, study):
     assert {"figures/mosaic.png", "figures/calls.png", "figures/unit_03.png"} <= set(files)
     assert run["parameters"]["n_clusters"] == 4 and run["random_state"] == 0
     assert {"usvbook", "numpy", "python"} <= set(run["versions"])
-    steps = {"detect", "pictures", "fit", "stability", "excerpts", "figures"}
+    steps = {"detect", "overlaps", "pictures", "fit", "stability", "excerpts", "figures"}
     assert set(run["seconds"]) == steps
     assert sum(run["seconds"].values()) > 0.1
     for given in run["inputs"]:
@@ -149,7 +149,8 @@ def test_mupet_through_the_commands_and_back(study, tmp_path, no_figures):
     assert run["parameters"]["name"] == "MupetSegmenter" and run["parameters"]["n_filters"] == 48
     usvbook("assign", out / "repertoire.npz", study[0] / "early", "-o", again)
     first, assigned = read(out), read(again)
-    measures = [c for c in first if c not in ("unit", "is_inlier", "similarity")]
+    decided = ("unit", "unit_fitted", "is_inlier", "similarity")
+    measures = [c for c in first if c not in decided]
     assert "is_inlier" not in assigned and assigned["is_like_unit"].dtype == bool
     pd.testing.assert_frame_equal(assigned[measures], first[measures])
     assert (assigned["unit"] == first["unit"])[~first["is_inlier"]].all()
