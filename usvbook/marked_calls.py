@@ -14,16 +14,18 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from .calls import Calls
+from .calls import Calls, PatchSink
 from .files import Fault
 from .mark_tables import MARK_COLUMNS, MarkWarning, Reading, guard, to_write
 from .marks import files_of_marks, named_format, read_file, read_marks, stem_of
 from .recordings import Channel, Recording, RecordingError, RecordingWarning
+from .segmentation import MultitaperSegmenter
+from .segmenters import Segmenter
 from .work_area import KeptSegmenter
 
 # %% ../nbs/02i_marked_calls.ipynb #fd3f5b2f
@@ -177,7 +179,7 @@ class BandSink:
 
     def __init__(
         self,
-        patches: Any,  # takes them by its method append
+        patches: PatchSink,  # takes them
         bands: Sequence[tuple[float, float] | None],
         band_hz: tuple[float, float],  # of the patches
     ) -> None:
@@ -198,7 +200,7 @@ class BandSink:
 class MarkedSegmenter:
     """Measures the marked calls of one recording, in place of a search."""
 
-    segmenter: Any  # MultitaperSegmenter
+    segmenter: MultitaperSegmenter
     marks: pd.DataFrame  # of the recording, see usable_marks
 
     def get_params(self) -> dict[str, Any]:
@@ -206,22 +208,24 @@ class MarkedSegmenter:
         table = self.marks[[*MARK_COLUMNS[1:-1]]].to_csv(index=False, float_format="%.9g")
         return self.segmenter.get_params() | {"marks": hashlib.sha256(table.encode()).hexdigest()}
 
-    def segment(self, recording: Recording, patches: Any = None) -> Calls:
+    def segment(self, recording: Recording, patches: PatchSink | None = None) -> Calls:
         """The marked calls, measured and cut out; `RecordingError` for marks beyond the recording."""
-        marks, patches = self.marks, [] if patches is None else patches
+        marks = self.marks
+        sink: PatchSink = [] if patches is None else patches
         times = marks["onset_s"].to_numpy(), marks["offset_s"].to_numpy()
         try:
             for path, own in marks.groupby("file", sort=False):
                 ends = own["onset_s"].to_numpy(), own["offset_s"].to_numpy()
                 guard(str(path), *ends, recording.duration_s, own["source_row"].tolist())
             band_hz = self.segmenter.min_freq_hz, self.segmenter.max_freq_hz
-            sink = BandSink(patches, bands_of_overlaps(marks), band_hz)
-            calls = self.segmenter.measure(recording, *times, sink)
+            banded = BandSink(sink, bands_of_overlaps(marks), band_hz)
+            calls = self.segmenter.measure(recording, *times, banded)
         except RecordingError:
             raise
         except Fault as fault:
             raise RecordingError(str(fault)) from None
-        return replace(calls, table=with_marks(calls.table, marks), patches=patches)
+        kept = cast("Sequence[np.ndarray]", sink)  # a writer hands its patches on to a file
+        return replace(calls, table=with_marks(calls.table, marks), patches=kept)
 
 # %% ../nbs/02i_marked_calls.ipynb #e99ebb6c
 def with_marks(
@@ -244,7 +248,7 @@ def with_marks(
 class MarkedRecordings:
     """Measures the marked calls of recordings; in place of a segmenter."""
 
-    segmenter: Any  # MultitaperSegmenter
+    segmenter: Segmenter
     marks: Mapping[str, pd.DataFrame]  # of each recording that has any, see match_marks
     searches = False  # a recording without calls has no marks, and need not be silent
     channel: Channel = 0  # that is searched: number, "mean" or "all"
@@ -252,7 +256,7 @@ class MarkedRecordings:
 
     def of(self, audio_path: str, channel: int | str) -> MarkedSegmenter:
         """What measures the calls of a channel of a recording. Raises `Fault` for MUPET's detector."""
-        if not hasattr(self.segmenter, "measure"):
+        if not isinstance(self.segmenter, MultitaperSegmenter):
             raise Fault("marked calls are measured by segmenter = multitaper, not by mupet")
         marks = self.marks.get(audio_path)
         if marks is None:
@@ -280,7 +284,7 @@ class GivenMarks:
 
     def segmenter(
         self,
-        segmenter: object,  # MultitaperSegmenter
+        segmenter: Segmenter,
         recordings: Sequence[str],  # paths
         channel: Channel,  # that is searched: number, "mean" or "all"
         work: Path | None = None,  # work area that is held

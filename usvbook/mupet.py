@@ -13,11 +13,11 @@ __all__ = ['CHUNK_S', 'WINDOW_S', 'SHIFT_S', 'N_FFT', 'N_BINS', 'HIGH_PASS_HZ', 
 
 # %% ../nbs/02a_mupet.ipynb #f03bbde0
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, gcd
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ import scipy.fft
 import scipy.signal
 from sklearn.base import BaseEstimator
 
-from .calls import MEASURES, Calls, call_table
+from .calls import MEASURES, Calls, PatchSink, call_table
 from .files import Fault
 from .recordings import Recording, RecordingError
 from .segmentation import MultitaperSegmenter
@@ -230,7 +230,7 @@ def relative_frames(
         zeros = np.zeros(len(power))
         mask = np.zeros(gammatone.shape, bool)
         return Frames(zeros, zeros, np.zeros(gammatone.shape), mask, np.zeros(power.shape))
-    rows: Any = slice(None) if heard.all() else heard
+    rows: slice | np.ndarray = slice(None) if heard.all() else heard
     gammatone = gammatone - np.median(gammatone[rows], axis=0)
     mu, sigma = noise_model(gammatone[rows, :n_channels])
     mask = np.maximum(gammatone, np.log(MASK_FLOOR)) - mu > noise_reduction * sigma
@@ -513,7 +513,7 @@ class MupetSegmenter(BaseEstimator):
     denoise: bool = False  # strike out what is loud below the band
     compat: bool = False  # with clock, frequencies and borders of version 2.1
 
-    def segment(self, recording: Recording, patches: Any = None) -> Calls:
+    def segment(self, recording: Recording, patches: PatchSink | None = None) -> Calls:
         "Calls of a recording, with shared measures, MUPET's own as `mupet_*`, and pictures."
         return segment_recording(recording, self, patches)
 
@@ -575,8 +575,8 @@ STATISTICS = (
 def mupet_statistics(
     recording: Recording,  # what to analyse
     segmenter: MupetSegmenter,  # with which settings
-    patches: Any = None,  # gets the pictures by its method append: a writer of a file; None: a new list
-) -> tuple[pd.DataFrame, Any]:  # columns STATISTICS; what got the pictures, (n_filters, n_frames)
+    patches: PatchSink | None = None,  # gets the pictures; None: a new list
+) -> tuple[pd.DataFrame, PatchSink]:  # columns STATISTICS; what got the pictures
     """MUPET's table of calls with its gammatone pictures, row 0 the lowest channel.
 
     Raises `RecordingError` for rates too low for MUPET.
@@ -593,22 +593,23 @@ def mupet_statistics(
     else:
         pieces = stream_frames(recording, bank, s.noise_reduction)
         candidates = stream_candidates(pieces, bank.samplerate_hz, s.min_gap_s, s.denoise)
-    rows, patches = [], [] if patches is None else patches
+    rows: list[dict[str, float]] = []
+    sink: PatchSink = [] if patches is None else patches
     for c in candidates:
         found = call_statistics(c.gammatone, c.mask, c.excess, bank, s.compat)
         if found is not None and is_kept(found, s):
             rows.append(dict(zip(Candidate._fields[:4], c[:4], strict=True)) | found)
-            patches.append(np.ascontiguousarray(c.gammatone.T, np.float32))
-    return pd.DataFrame(rows, columns=list(STATISTICS), dtype=float), patches
+            sink.append(np.ascontiguousarray(c.gammatone.T, np.float32))
+    return pd.DataFrame(rows, columns=list(STATISTICS), dtype=float), sink
 
 # %% ../nbs/02a_mupet.ipynb #5e23659e
 def segment_recording(
     recording: Recording,  # what to segment
     segmenter: MupetSegmenter,  # with which settings
-    patches: Any = None,  # gets the pictures by its method append: a writer of a file; None: a new list
+    patches: PatchSink | None = None,  # gets the pictures; None: a new list
 ) -> Calls:
     "Calls with the shared measures, MUPET's own as `mupet_*`, and the gammatone pictures."
-    found, patches = mupet_statistics(recording, segmenter, patches)
+    found, sink = mupet_statistics(recording, segmenter, patches)
     high_hz = min(segmenter.max_freq_hz, recording.samplerate_hz / 2)
     ruler = MultitaperSegmenter(min_freq_hz=segmenter.min_freq_hz, max_freq_hz=high_hz)
     nowhere: deque = deque(maxlen=0)  # the ruler's own patches are not needed
@@ -620,4 +621,5 @@ def segment_recording(
     centres_hz = settings_bank(segmenter).centres_hz
     band_hz = (float(centres_hz[0]), float(centres_hz[-2]))
     settings = {"name": type(segmenter).__name__, **segmenter.get_params()}
-    return Calls(pd.concat([table, own], axis=1), patches, band_hz, settings)
+    kept = cast("Sequence[np.ndarray]", sink)  # a writer hands its patches on to a file
+    return Calls(pd.concat([table, own], axis=1), kept, band_hz, settings)

@@ -22,7 +22,7 @@ from .settings import make_repertoire, make_segmenter, settings_of
 
 # %% ../nbs/22a_past_runs.ipynb #3f0b6dc7
 if TYPE_CHECKING:
-    from usvbook.calls import Calls
+    from usvbook.calls import Calls, Detector
     from usvbook.marked_calls import GivenMarks
     from usvbook.repertoire import Repertoire
     from usvbook.segmenters import Segmenter
@@ -74,7 +74,7 @@ def kept_calls(
     from usvbook.work_area import entry_name
 
     one, n_channels, parts = as_channel(channel), int(row.get("n_channels") or 1), []
-    finds: Any = segmenter
+    finds: Detector = segmenter
     for number in range(n_channels) if one == "all" else [one]:
         if marks is not None:
             name = str(row["audio_path"])

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from usvbook.calls import Calls
+    from usvbook.calls import Calls, CallSource
     from usvbook.excerpts import Views
     from usvbook.marked_calls import GivenMarks
     from usvbook.repertoire import Repertoire
@@ -97,7 +97,7 @@ def detect_calls(
     check_jobs(n_jobs)
     with watch.step("detect"):
         where, paths = as_channel(channel), find_recordings(recordings, watch.remark)
-        kept: Any = segmenter if work is None else KeptSegmenter(segmenter, work)
+        kept: CallSource = segmenter if work is None else KeptSegmenter(segmenter, work)
         if marks is not None:
             kept = marks.segmenter(segmenter, [*map(printable, paths)], where, work)
         try:

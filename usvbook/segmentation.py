@@ -11,14 +11,15 @@ __all__ = ['FILE_COLUMNS', 'call_pixels', 'cut_call', 'cut_calls', 'check_times'
 # %% ../nbs/02_segmentation.ipynb #1bb56d73
 import warnings
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from sklearn.base import BaseEstimator
 
@@ -27,7 +28,9 @@ from usvbook.calls import (
     CALL_COLUMNS,
     MEASURES,
     Calls,
+    CallSource,
     Matching,
+    PatchSink,
     call_table,
     mark_edges,
     match_calls,
@@ -107,7 +110,7 @@ def cut_calls(
     frames: np.ndarray,  # (n_calls, 2) first frame, frame after the last
     bins: np.ndarray,  # (n_calls, 2) lowest and highest bin of the ridge
     regions: Regions,
-    patches: Any,  # gets the patch of each call by its method append: a list, or a writer of a file
+    patches: PatchSink,  # gets the patch of each call
 ) -> list[dict[str, float]]:  # measures, one a call
     """Patches and measures of many calls, each above the background of its own place."""
     starts = [first for first, _ in backgrounds]
@@ -124,8 +127,8 @@ def cut_calls(
 # %% ../nbs/02_segmentation.ipynb #e289924d
 def check_times(
     recording: Recording,  # recording the calls are in
-    onsets_s: Any,  # (n,) seconds from the start of the file
-    offsets_s: Any,  # (n,) seconds from the start of the file
+    onsets_s: ArrayLike,  # (n,) seconds from the start of the file
+    offsets_s: ArrayLike,  # (n,) seconds from the start of the file
 ) -> np.ndarray:  # (n, 2)
     """Onsets and offsets as one array; ValueError for a call that is not inside the recording."""
     onsets, offsets = (np.atleast_1d(np.asarray(t, float)) for t in (onsets_s, offsets_s))
@@ -146,7 +149,7 @@ def check_times(
 
 
 def check_settings(
-    segmenter: Any,  # MultitaperSegmenter, whose settings to look at
+    segmenter: "MultitaperSegmenter",  # whose settings to look at
 ) -> None:
     """ValueError for a setting of the segmenter that makes no sense at any sampling rate."""
     if not segmenter.threshold > 0:
@@ -163,7 +166,7 @@ def check_settings(
 
 # %% ../nbs/02_segmentation.ipynb #a2aeb033
 def regions_of(
-    segmenter: Any,  # MultitaperSegmenter
+    segmenter: "MultitaperSegmenter",
     grid: FrameGrid,
 ) -> Regions:
     """How pixels become regions, in frames and bins."""
@@ -174,7 +177,7 @@ def regions_of(
 
 
 def joined(
-    segmenter: Any,  # MultitaperSegmenter
+    segmenter: "MultitaperSegmenter",
     grid: FrameGrid,
     ridges: Ridges,
 ) -> Found:
@@ -208,24 +211,26 @@ def cautions_of(
 
 
 def measured(
-    segmenter: Any,  # MultitaperSegmenter
+    segmenter: "MultitaperSegmenter",
     recording: Recording,
     grid: FrameGrid,
     ridges: Ridges,
     found: Found,
     times: np.ndarray,  # (n_calls, 2) seconds
-    patches: Any,  # gets the patch of each call by its method append; None: a new list
+    patches: PatchSink | None,  # gets the patch of each call; None: a new list
 ) -> Calls:
     """Calls with measures and patches."""
-    patches, nowhere = [] if patches is None else patches, deque[Any](maxlen=0)
-    lit = patches if segmenter.patches == "lit" else nowhere
+    sink: PatchSink = [] if patches is None else patches
+    nowhere = deque[np.ndarray](maxlen=0)
+    lit = sink if segmenter.patches == "lit" else nowhere
     regions, band_hz = regions_of(segmenter, grid), (segmenter.min_freq_hz, segmenter.max_freq_hz)
     measures = cut_calls(recording, grid, ridges.backgrounds, *found[:2], regions, lit)
     if segmenter.patches == "level":
-        cut_levels(recording, grid, found.frames, patches)
+        cut_levels(recording, grid, found.frames, sink)
     table = call_table(recording, np.clip(times, 0, recording.duration_s), measures)
     settings = {"name": type(segmenter).__name__, **segmenter.get_params()}
-    return Calls(table, patches, band_hz, settings, found.left_out, cautions_of(grid, ridges))
+    kept = cast("Sequence[np.ndarray]", sink)  # a writer hands its patches on to a file
+    return Calls(table, kept, band_hz, settings, found.left_out, cautions_of(grid, ridges))
 
 # %% ../nbs/02_segmentation.ipynb #e1c2828b
 @dataclass(repr=False, eq=False)
@@ -255,7 +260,7 @@ class MultitaperSegmenter(BaseEstimator):
         band = self.min_freq_hz, self.max_freq_hz
         return frame_grid(recording, *band, self.window_s, self.hop_s, self.n_tapers, self.n_lifter)
 
-    def segment(self, recording: Recording, patches: Any = None) -> Calls:
+    def segment(self, recording: Recording, patches: PatchSink | None = None) -> Calls:
         """Find, measure and cut out the calls of a recording; say what was left out.
 
         Patches are put into `patches` by its method append: a list, or a writer of a file of calls.
@@ -268,7 +273,11 @@ class MultitaperSegmenter(BaseEstimator):
         return measured(self, recording, grid, ridges, found, times, patches)
 
     def measure(
-        self, recording: Recording, onsets_s: Any, offsets_s: Any, patches: Any = None
+        self,
+        recording: Recording,
+        onsets_s: ArrayLike,
+        offsets_s: ArrayLike,
+        patches: PatchSink | None = None,
     ) -> Calls:
         """Measure and cut out calls whose onsets and offsets (seconds) are known."""
         grid, times = self.grid(recording), check_times(recording, onsets_s, offsets_s)
@@ -347,7 +356,7 @@ def warn_of(
 
 # %% ../nbs/02_segmentation.ipynb #4952624e
 def _segment_one(
-    segmenter: Any, path: Path, channel: Channel, time_expansion: float | None
+    segmenter: CallSource, path: Path, channel: Channel, time_expansion: float | None
 ) -> tuple[list[Calls], dict[str, Any]]:
     row: dict[str, Any] = {"audio_path": printable(path), "duration_s": np.nan, "samplerate_hz": 0}
     row |= {"n_channels": 0, "time_expansion": np.nan, "recorded_at": "", "clock_source": ""}
@@ -384,7 +393,7 @@ def table_of_files(
 # %% ../nbs/02_segmentation.ipynb #66d5c428
 def segment_recordings(
     paths: str | Path | Iterable[str | Path],  # one file or several, as find_recordings gives them
-    segmenter: Any = None,  # anything with segment(recording); None: MultitaperSegmenter()
+    segmenter: CallSource | None = None,  # None: MultitaperSegmenter()
     channel: Channel = 0,  # of every recording: number, "mean", or "all" for each by itself
     n_jobs: int | None = None,  # processes of joblib
     progress: Progress = without_progress,  # is told of the recordings

@@ -12,7 +12,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ import soundfile
 
 import usvbook
 from .call_files import VERSION, fault_of, new_call_file, put_table, read_calls
-from .calls import Calls, JoinedPatches
+from .calls import Calls, Detector, JoinedPatches
 from .recordings import Recording, RecordingError, RecordingWarning
 
 # %% ../nbs/02c_work_area.ipynb #c6b3f973
@@ -34,7 +34,7 @@ def plain_value(value: object) -> object:
 def entry_name(
     content: str,  # SHA-256 of the recording's bytes
     channel: int | Literal["mean"],
-    segmenter: Any,  # with scikit-learn's get_params
+    segmenter: Detector,
     time_expansion: float = 1.0,  # of the recording
 ) -> str:
     """The name of the file that holds the calls of a recording, found in this way."""
@@ -56,7 +56,7 @@ def entry_name(
 class KeptSegmenter:
     """A segmenter that keeps the calls of every finished recording in a folder."""
 
-    segmenter: Any  # MultitaperSegmenter or MupetSegmenter
+    segmenter: Detector
     folder: Path  # work area, which is there
 
     def segment(self, recording: Recording) -> Calls:
