@@ -22,7 +22,7 @@ import torch
 
 from usvbook.recordings import Recording
 from usvbook.separation import separate
-from usvbook.separation_runs import shipped_model
+from usvbook.shipped_networks import shipped_model
 from usvbook.synthesis import synthesize
 
 Windows = list[tuple[int, int]]  # first sample, one past the last

@@ -32,7 +32,7 @@ from usvbook.evaluation import (
 )
 from usvbook.mixtures import SoundBank, list_sounds
 from usvbook.separation import separate
-from usvbook.separation_runs import shipped_model
+from usvbook.shipped_networks import shipped_model
 
 PAPER_INITIAL_DB = {2: 0.16, 3: -2.95}
 
