@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,13 @@ class StoredPatches(Sequence):
     def __len__(self) -> int:
         return self.n
 
-    def __getitem__(self, i: Any) -> Any:
+    @overload
+    def __getitem__(self, i: int, /) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, i: slice, /) -> list[np.ndarray]: ...
+
+    def __getitem__(self, i: int | slice, /) -> np.ndarray | list[np.ndarray]:
         """One patch, or a list of those of a slice."""
         numbers = range(self.n)[i]  # from the end, or IndexError
         with _opened(self.path) as archive:

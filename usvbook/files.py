@@ -16,7 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+# %% ../nbs/00a_files.ipynb #tyfiles1
+if TYPE_CHECKING:
+    import numpy as np
 
 # %% ../nbs/00a_files.ipynb #1c6caf2e
 def flush(
@@ -140,7 +144,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, TypeError, EOFError, Recu
 def read_entry(
     archive: zipfile.ZipFile,  # opened for reading
     name: str,  # of the array, such as "labels_"
-) -> Any:  # np.ndarray
+) -> "np.ndarray":
     """An array of an archive. ValueError for anything else, KeyError if there is no such entry."""
     import numpy as np
 

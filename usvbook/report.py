@@ -162,7 +162,8 @@ def explain_quality(
 # %% ../nbs/09b_report.ipynb #12698da4
 def explain_assigned(
     calls: pd.DataFrame,  # new calls: similarity, is_like_unit
-    old_similarity: Any,  # (n,) of the calls the units were made of; None: these are those calls
+    old_similarity: np.ndarray
+    | None,  # (n,) of the calls the units were made of; None: these are those calls
 ) -> Said:
     """How far new calls belong to the units that they were assigned to."""
     if old_similarity is None or not len(calls) or "is_like_unit" not in calls:
@@ -712,7 +713,8 @@ def write_report(
     min_size: int = SMALL,  # units with fewer calls are marked as small
     views: Views | None = None,  # what usvbook.excerpts.gather_views returns
     cut: bool = True,  # whether the pictures are cut to the band of the call
-    old_similarity: Any = None,  # (n,) of the repertoire's own calls, if these are new ones
+    old_similarity: np.ndarray
+    | None = None,  # (n,) of the repertoire's own calls, if these are new ones
 ) -> Path:
     """Write the report as one self-contained HTML page and return its path."""
     table, new = unit_table(calls) if units is None else units, old_similarity is not None
