@@ -243,6 +243,8 @@ def head_section(
     ]
     said = f"<p>Left out by the detector: {', '.join(left)}; by recording " if left else ""
     said += 'in the <a href="#recordings">table of recordings</a>.</p>' if left else ""
+    if "marked_label" in calls:
+        said += "<p>These calls were marked elsewhere and measured here; none was searched for.</p>"
     return f'<ul class="cards">{items}</ul>{said}'
 
 # %% ../nbs/09b_report.ipynb #fefc90f8
@@ -634,13 +636,17 @@ def run_section(
 def reuse_section(
     repertoire: str | Path | None,  # the saved repertoire
     files: Mapping[str, str],  # name of a file beside the report -> what it holds
+    marked: bool = False,  # whether the calls were marked elsewhere
 ) -> str:
     """The command that assigns new recordings to the same units, and the files beside the page."""
     said = ""
     if repertoire is not None:
         command = f"usvbook assign {shlex.quote(str(repertoire))} NEW_RECORDINGS -o NEW_FOLDER"
-        said = "<p>New recordings can be assigned to these units, with the same detection and the"
-        said += f" same pictures:</p><pre><code>{escape(command)}</code></pre>"
+        how = "with the same detection and the same pictures"
+        if marked:
+            how = "with the same pictures; their calls are searched for, unless --marks gives them"
+        said = f"<p>New recordings can be assigned to these units, {how}:</p>"
+        said += f"<pre><code>{escape(command)}</code></pre>"
     items = "".join(
         f'<li><a href="{escape(name)}">{escape(name)}</a>: {escape(what)}</li>'
         for name, what in files.items()
@@ -730,6 +736,7 @@ def write_report(
     sections += [("How sure", drawn.pop("old_and_new", "") + quality_section(said, quality))]
     more = f'<div class="figures">{"".join(drawn.values())}</div>' if drawn else ""
     sections += [("More figures", more)]
-    sections += [("Use it again", reuse_section(repertoire, files or {}))]
+    again = reuse_section(repertoire, files or {}, "marked_label" in calls)
+    sections += [("Use it again", again)]
     sections += [("How it was made", run_section(run) if run else "")]
     return write_page(path, title, "", page_body(sections), FOOTER, REPORT_STYLE)
