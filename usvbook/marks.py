@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['Reader', 'Writer', 'FORMATS', 'HDF5', 'FAMILIES', 'Format', 'format_named', 'is_number', 'format_by_header',
            'format_by_fields', 'format_by_bytes', 'sniff', 'named_format', 'read_file', 'read_marks', 'write_marks',
-           'read_events', 'stem_of', 'files_of_marks', 'places_to_write', 'named_marks', 'convert_marks']
+           'read_events', 'stem_of', 'files_in', 'files_of_marks', 'places_to_write', 'named_marks', 'convert_marks']
 
 # %% ../nbs/01b_marks.ipynb #a3bf60fb
+import glob
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from .files import PlaceError, in_one_line, in_one_move
+from usvbook.mark_tables import (
+    NUMBER,
+    MarkError,
+    Reading,
+    content_of,
+    cut_line,
+    remark,
+    separator_of,
+    text_of,
+    to_write,
+)
+from .recordings import is_audio_name
 
+# %% ../nbs/01b_marks.ipynb #1a08cf72
 from usvbook.call_tables import (
     LAYOUTS,
     read_audacity,
@@ -37,7 +52,6 @@ from usvbook.call_tables import (
     write_raven,
     write_simple_seq,
 )
-from .files import PlaceError, in_one_line, in_one_move
 from usvbook.foreign_files import (
     DEEPSQUEAK_SHEET,
     VOCALMAT_SHEET,
@@ -49,17 +63,6 @@ from usvbook.foreign_files import (
     read_vocalmat,
     write_deepsqueak_mat,
     write_nwb,
-)
-from usvbook.mark_tables import (
-    NUMBER,
-    MarkError,
-    Reading,
-    content_of,
-    cut_line,
-    remark,
-    separator_of,
-    text_of,
-    to_write,
 )
 from usvbook.tier_files import (
     read_boris,
@@ -129,6 +132,10 @@ FORMATS: dict[str, Format] = {
         "crowsetta: simple-seq", ".csv", read_simple_seq, write_simple_seq,
         header=("onset_s", "offset_s", "label"),
     ),
+}  # fmt: skip
+
+# %% ../nbs/01b_marks.ipynb #56991376
+FORMATS |= {
     "deepsqueak-mat": Format(
         "DeepSqueak: detection file", ".mat",
         read_deepsqueak_mat, write_deepsqueak_mat, True, True, True,
@@ -158,6 +165,10 @@ FORMATS: dict[str, Format] = {
         "usv-playpen: summary", ".csv", partial(read_layout, layout=LAYOUTS["usv-playpen"]),
         has_label=False, header=("usv_id", *LAYOUTS["usv-playpen"].times),
     ),
+}  # fmt: skip
+
+# %% ../nbs/01b_marks.ipynb #f45a8ba4
+FORMATS |= {
     "sv-svl": Format("Sonic Visualiser: layer of boxes", ".svl", read_svl, has_band=True),
     "textgrid": Format("Praat: TextGrid", ".TextGrid", read_textgrid, write_textgrid),
     "elan": Format("ELAN: document", ".eaf", read_elan, write_elan),
@@ -365,25 +376,29 @@ def stem_of(path: str | Path) -> str:
     name = re.split(r"[\\/]", str(path))[-1]
     return _ENDINGS.sub("", name.rpartition(".")[0] or name)
 
+# %% ../nbs/01b_marks.ipynb #6de0a488
+def files_in(place: Path) -> list[Path]:  # sorted
+    """The files of marks in a folder: all but sounds and hidden ones; of a results folder its calls."""
+    if (place / "calls.csv").is_file() and (place / "run.json").is_file():
+        return [place / "calls.csv"]
+    files = (p for p in place.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return sorted(p for p in files if not is_audio_name(p))
+
 
 def files_of_marks(places: Iterable[str | Path]) -> list[Path]:
-    """Files, and those in folders; of a results folder its calls. Raises `PlaceError`."""
+    """Files, and those in folders, or that patterns fit; each once. Raises `PlaceError`."""
     found: list[Path] = []
-    for place in map(Path, places):
-        place = place.expanduser()
-        if (place / "calls.csv").is_file():
-            found.append(place / "calls.csv")
-        elif place.is_dir():
-            files = sorted(
-                p for p in place.rglob("*") if p.is_file() and not p.name.startswith(".")
-            )
-            if not files:
-                raise PlaceError(f"{place}: holds no file of marks; check the path")
-            found += files
-        elif place.is_file():
+    for place in (Path(place).expanduser() for place in places):
+        if place.is_file():
             found.append(place)
-        else:
+            continue
+        fitting = [place] if place.is_dir() else [*map(Path, sorted(glob.glob(str(place))))]
+        if not fitting:
             raise PlaceError(f"{place}: no such file or folder; check the path")
+        files = [f for p in fitting for f in (files_in(p) if p.is_dir() else [p])]
+        if not files:
+            raise PlaceError(f"{place}: holds no file of marks; check the path")
+        found += files
     return list(dict.fromkeys(found))
 
 # %% ../nbs/01b_marks.ipynb #d15cd072
