@@ -16,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from usvbook.files import Fault
-from usvbook.mark_tables import MARK_COLUMNS, MarkWarning
+from usvbook.mark_tables import MARK_COLUMNS, MarkWarning, Reading
+from usvbook.marked_calls import MarkedRecordings, match_marks
 from usvbook.marks import FORMATS, read_events, read_marks, sniff, write_marks
+from usvbook.recordings import Recording
+from usvbook.segmentation import MultitaperSegmenter
 
 SHARED = Path(os.environ.get("USVBOOK_DATA", "no such folder")).parent / "formats"
 SHEET = {
@@ -65,6 +68,34 @@ def test_shared_files(name):
                 else:
                     assert row[key] == value
     assert sniff(SHARED / name) == case["format"]
+
+
+TOOLS = SHARED.parent / "data" / "usv"
+
+
+@pytest.mark.skipif(not (TOOLS / "other_tools").is_dir(), reason="no other_tools in USVBOOK_DATA")
+@pytest.mark.parametrize("tool", ["deepsqueak", "msa1", "msa2", "mupet", "vocalmat"])
+def test_tables_of_other_tools(tool):
+    """One pattern for the tables of a tool, which have no name in common with the recordings."""
+    recordings = [str(TOOLS / f"rec_{k}.flac") for k in (1, 2, 6, 8)]
+    how = Reading(decimal="comma" if tool == "msa1" else "auto")
+    places = [TOOLS / "other_tools" / f"{tool}_*.csv"]
+    found, told = quietly(match_marks, places, recordings, how=how)
+    assert list(found) == recordings and len(told) == 4 and all("the number" in t for t in told)
+    for path, marks in found.items():
+        (file,) = set(marks["file"])
+        lines = [line for line in Path(file).read_text().splitlines() if line.strip()]
+        assert Path(file).stem[-2:] == Path(path).stem[-2:] and len(marks) == len(lines)
+
+
+@pytest.mark.skipif(not (TOOLS / "calls.csv").is_file(), reason="no calls.csv in USVBOOK_DATA")
+def test_marks_of_real_recordings():
+    """All 116 calls that people marked, in one table of four recordings, are measured and shown."""
+    recordings = [str(TOOLS / f"rec_{k}.flac") for k in (1, 2, 6, 8)]
+    found, told = quietly(match_marks, [TOOLS / "calls.csv"], recordings)
+    assert told == [] and sum(map(len, found.values())) == 116
+    faint = MarkedRecordings(MultitaperSegmenter(), found).segment(Recording(recordings[2]))
+    assert len(faint) == 24 and all(patch.any() for patch in faint.patches)
 
 
 RAVEN = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
@@ -411,24 +442,39 @@ def test_round_trip_through_files(study, tmp_path, no_figures):
     early = study[0] / "early"
     usvbook("build", early, "-o", tmp_path / "first", "--n-clusters", 4, "--n-seeds", 0)
     usvbook("convert", tmp_path / "first", "--to", "raven", "-o", tmp_path / "raven")
-    first = pd.read_csv(tmp_path / "first" / "calls.csv")
+    key = ["audio_path", "onset_s"]
+    first = pd.read_csv(tmp_path / "first" / "calls.csv").sort_values(key, ignore_index=True)
     path = tmp_path / "raven" / "m0.Table.1.selections.txt"
-    lines = path.read_text().splitlines()
-    cells = [line.split("\t") for line in lines]
-    cells[3][4] = f"{float(cells[3][4]) + 0.004:.6f}"  # one ends later
-    cells[6][8] = "hello"  # one is renamed
+    cells = [line.split("\t") for line in path.read_text().splitlines()]
+    times = np.array([row[3:5] for row in cells[1:]], float)
+    own = first["audio_path"].str.endswith("m0.flac").to_numpy()
+    assert own[: len(times)].all() and np.allclose(times[:, 0], first["onset_s"][own])
+    quiet = 20 + int(np.argmax(times[21:, 0] - times[20:-1, 1]))  # a call, then a long silence
+    middle = (times[quiet, 1] + times[quiet + 1, 0]) / 2
+    added = f"{middle - 0.01:.6f}", f"{middle + 0.01:.6f}", "60000", "70000", "m0.flac", "mine"
+    cells[3][4] = f"{times[2, 1] + 0.004:.6f}"  # one ends later
+    cells[6][8] = "hello"  # one is renamed, which changes nothing else
+    cells.append(["99", "Spectrogram 1", "1", *added])  # one is new, at the end of the table
     del cells[10]  # and one goes
     path.write_text("\n".join("\t".join(row) for row in cells) + "\n")
     words = ("--n-clusters", 4, "--n-seeds", 0, "--marks", tmp_path / "raven")
     usvbook("build", early, "-o", tmp_path / "second", *words)
-    second = pd.read_csv(tmp_path / "second" / "calls.csv")
-    assert len(second) == len(first) - 1
-    other = ("call_id", "unit", "is_inlier", "similarity", "interval_s")
+    second = pd.read_csv(tmp_path / "second" / "calls.csv").sort_values(key, ignore_index=True)
+    new = int(second["marked_label"].eq("mine").argmax())
+    assert math.isclose(second["onset_s"][new], middle - 0.01, abs_tol=1e-6)
+    assert (
+        second["low_freq_hz"][new] == 60_000 and second["audio_path"][new] == first["audio_path"][0]
+    )
+    assert second["marked_label"][5] == "hello" and len(second) == len(first)
+    old, kept = first.drop(index=9), second.drop(index=new)
+    other = ("call_id", "unit", "is_inlier", "similarity")
     same = [c for c in first if c in second and c not in other]
-    old = first.drop(index=9).reset_index(drop=True)
-    changed = (old[same] != second[same]) & ~(old[same].isna() & second[same].isna())
-    assert changed.any(axis=1).to_numpy().nonzero()[0].tolist() == [2]
-    assert second["marked_label"][5] == "hello"
+    old, kept = (table[same].reset_index(drop=True) for table in (old, kept))
+    changed = (old != kept) & ~(old.isna() & kept.isna())
+    assert {"offset_s", "duration_s"} <= set(changed.columns[changed.loc[2]])
+    neighbours = changed.index[changed.pop("interval_s")].tolist()
+    assert neighbours == [2, 8, quiet - 1]  # the silence after each of them is another
+    assert changed.index[changed.any(axis=1)].tolist() == [2]
     run = json.loads((tmp_path / "second" / "run.json").read_text())
     assert run["parameters"]["marks"] == "marks.csv"
     assert (tmp_path / "second" / "marks.csv").is_file()
@@ -449,6 +495,8 @@ def test_marks_of_other_tools(song, tmp_path, no_figures):
     words = ("assign", tmp_path / "out" / "repertoire.npz", song, "-o", tmp_path / "next")
     usvbook(*words, "--marks", tmp_path / "msa1_1.csv", "--decimal", "comma")
     assert len(pd.read_csv(tmp_path / "next" / "calls.csv")) == 30
+    code, said = run_command("build", song, tmp_path / "msa1_1.csv", "-o", tmp_path / "no", *marks)
+    assert code == 1 and "msa1_1.csv: is no recording" in said
     with pytest.raises(AssertionError, match="milliseconds"):
         (tmp_path / "song.txt").write_text("100\t101\tup\n")
         usvbook(*words[:-1], tmp_path / "never", "--marks", tmp_path / "song.txt")
