@@ -8,8 +8,8 @@ __all__ = ['CHUNK_S', 'WINDOW_S', 'SHIFT_S', 'N_FFT', 'N_BINS', 'HIGH_PASS_HZ', 
            'FilterBank', 'filter_bank', 'band_pass', 'frame_samples', 'frame_power', 'log_gammatone',
            'smooth_recursive', 'moving_average', 'noise_model', 'Frames', 'relative_frames', 'activity', 'runs', 'Run',
            'merge_runs', 'call_statistics', 'resampled_length', 'read_resampled', 'Candidate', 'stream_frames',
-           'stream_candidates', 'compat_chunk', 'isolated_frames', 'compat_candidates', 'MupetSegmenter', 'is_kept',
-           'settings_bank', 'mupet_statistics', 'segment_recording']
+           'stream_candidates', 'compat_chunk', 'isolated_frames', 'compat_candidates', 'MupetSegmenter', 'left_out_as',
+           'settings_bank', 'MupetFinds', 'mupet_statistics', 'segment_recording']
 
 # %% ../nbs/02a_mupet.ipynb #f03bbde0
 from collections import deque
@@ -518,16 +518,17 @@ class MupetSegmenter(BaseEstimator):
         return segment_recording(recording, self, patches)
 
 
-def is_kept(
+def left_out_as(
     found: dict[str, float],  # what call_statistics gives
     segmenter: MupetSegmenter,  # with which limits
-) -> bool:
-    "Does a call stay: loud enough in total and at its peak, neither too short nor too long?"
-    return (
-        found["total_energy_db"] > segmenter.min_energy_db
-        and found["peak_db"] > segmenter.min_peak_db
-        and segmenter.min_duration_s <= found["clean_duration_s"] <= segmenter.max_duration_s
-    )
+) -> str:  # n_too_faint, n_too_short, n_too_long; "" for a call that stays
+    "Why a find is no call."
+    s, length_s = segmenter, found["clean_duration_s"]
+    if not (found["total_energy_db"] > s.min_energy_db and found["peak_db"] > s.min_peak_db):
+        return "n_too_faint"
+    if s.min_duration_s <= length_s <= s.max_duration_s:
+        return ""
+    return "n_too_short" if length_s < s.min_duration_s else "n_too_long"
 
 # %% ../nbs/02a_mupet.ipynb #b6ae835c
 def settings_bank(
@@ -565,6 +566,14 @@ def settings_bank(
     return bank
 
 # %% ../nbs/02a_mupet.ipynb #f04f82c4
+class MupetFinds(NamedTuple):
+    "What MUPET's search gives."
+
+    table: pd.DataFrame  # columns STATISTICS, a row for every call that stays
+    patches: PatchSink  # what got their pictures
+    left_out: dict[str, int]  # finds that are no calls, by reason
+
+
 STATISTICS = (
     *Candidate._fields[:4],
     *("total_energy_db", "peak_db", "start_freq_hz", "final_freq_hz", "min_freq_hz"),
@@ -576,7 +585,7 @@ def mupet_statistics(
     recording: Recording,  # what to analyse
     segmenter: MupetSegmenter,  # with which settings
     patches: PatchSink | None = None,  # gets the pictures; None: a new list
-) -> tuple[pd.DataFrame, PatchSink]:  # columns STATISTICS; what got the pictures
+) -> MupetFinds:
     """MUPET's table of calls with its gammatone pictures, row 0 the lowest channel.
 
     Raises `RecordingError` for rates too low for MUPET.
@@ -593,14 +602,18 @@ def mupet_statistics(
     else:
         pieces = stream_frames(recording, bank, s.noise_reduction)
         candidates = stream_candidates(pieces, bank.samplerate_hz, s.min_gap_s, s.denoise)
-    rows: list[dict[str, float]] = []
+    rows, left_out = [], dict.fromkeys(("n_too_faint", "n_too_short", "n_too_long"), 0)
     sink: PatchSink = [] if patches is None else patches
     for c in candidates:
         found = call_statistics(c.gammatone, c.mask, c.excess, bank, s.compat)
-        if found is not None and is_kept(found, s):
+        if found is None:
+            continue
+        if why := left_out_as(found, s):
+            left_out[why] += 1
+        else:
             rows.append(dict(zip(Candidate._fields[:4], c[:4], strict=True)) | found)
             sink.append(np.ascontiguousarray(c.gammatone.T, np.float32))
-    return pd.DataFrame(rows, columns=list(STATISTICS), dtype=float), sink
+    return MupetFinds(pd.DataFrame(rows, columns=list(STATISTICS), dtype=float), sink, left_out)
 
 # %% ../nbs/02a_mupet.ipynb #5e23659e
 def segment_recording(
@@ -609,7 +622,7 @@ def segment_recording(
     patches: PatchSink | None = None,  # gets the pictures; None: a new list
 ) -> Calls:
     "Calls with the shared measures, MUPET's own as `mupet_*`, and the gammatone pictures."
-    found, sink = mupet_statistics(recording, segmenter, patches)
+    found, sink, left_out = mupet_statistics(recording, segmenter, patches)
     high_hz = min(segmenter.max_freq_hz, recording.samplerate_hz / 2)
     ruler = MultitaperSegmenter(min_freq_hz=segmenter.min_freq_hz, max_freq_hz=high_hz)
     nowhere: deque = deque(maxlen=0)  # the ruler's own patches are not needed
@@ -622,4 +635,4 @@ def segment_recording(
     band_hz = (float(centres_hz[0]), float(centres_hz[-2]))
     settings = {"name": type(segmenter).__name__, **segmenter.get_params()}
     kept = cast("Sequence[np.ndarray]", sink)  # a writer hands its patches on to a file
-    return Calls(pd.concat([table, own], axis=1), kept, band_hz, settings)
+    return Calls(pd.concat([table, own], axis=1), kept, band_hz, settings, left_out)
