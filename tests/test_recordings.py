@@ -179,6 +179,8 @@ def test_time_expansion(wav, song, tmp_path, told_by):
     assert row["time_expansion"] == 10 and abs(row["duration_s"] - len(x) / RATE) < 1e-9
     assert row["clock_source"] == ("guano" if told_by == "GUANO" else "")
     assert row["recorded_at"] == (WHEN if told_by == "GUANO" else "")
+    said = usvbook("assign", out / "repertoire.npz", tmp_path / "whole.wav", "-o", tmp_path / "new")
+    assert ("time_expansion = 10" in said) == (told_by == "user")
     code, _ = run_command(
         "detect", tmp_path / "slow.wav", "-o", tmp_path / "b.csv", "--time-expansion", 0
     )

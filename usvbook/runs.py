@@ -7,7 +7,7 @@ __all__ = ['FILES', 'MARKS_FILE', 'OVERLAPS', 'check_jobs', 'left_out_text', 'de
            'shared_figures', 'save_figures', 'draw_figures', 'read_labels', 'check_animals', 'add_animals',
            'mark_calls', 'write_tables', 'told_of_run', 'keep_marks', 'drop_done', 'check_overlaps', 'find_overlaps',
            'choose_number', 'fit_calls', 'write_repertoire', 'build_repertoire', 'write_assigned', 'put_units',
-           'assign_recordings']
+           'slower_remark', 'assign_recordings']
 
 # %% ../nbs/22_runs.ipynb #f61939e2
 import os
@@ -27,8 +27,10 @@ from usvbook.results_folder import (
 )
 from usvbook.run_record import (
     RunRecord,
+    RunRecordError,
     Watch,
     progress_bar,
+    read_run,
     tell,
     write_run,
     write_table,
@@ -619,6 +621,23 @@ def put_units(
     calls.table["is_like_unit"] = repertoire.is_like_unit(unit, similarity)
     calls.table["similarity"] = similarity
 
+# %% ../nbs/22_runs.ipynb #slowcd01
+def slower_remark(
+    path: Path,  # repertoire.npz, with the record of its run beside it
+    time_expansion: float | None,  # that is given now
+) -> str:  # "" where nothing seems forgotten
+    """What to think of if the recordings of a repertoire had to be told to be slowed down."""
+    try:
+        before = read_run(path.parent)["parameters"].get("time_expansion")
+    except RunRecordError:
+        return ""
+    if before is None or time_expansion is not None:
+        return ""
+    return (
+        f"the units were made of recordings taken as {before:g} times slower; these are taken as they "
+        f"say themselves: give time_expansion = {before:g} if they are slowed down as well"
+    )
+
 # %% ../nbs/22_runs.ipynb #ef70ef5c
 def assign_recordings(
     path: Path,  # repertoire.npz
@@ -651,6 +670,8 @@ def assign_recordings(
     except ValueError as error:
         raise Fault(f"{path}: {error}") from None
     channel = channel or repertoire.channel_
+    if said := slower_remark(path, time_expansion):
+        watch.remark(said)
     with held_folder(out, force) as work:
         with new_results(out) as folder:
             done = detect_calls(
