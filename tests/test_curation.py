@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from conftest import run_command, usvbook
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,10 @@ from usvbook.curation import (
     state_of,
 )
 from usvbook.files import Fault
+from usvbook.recordings import Recording
 from usvbook.repertoire import Repertoire
+from usvbook.segmentation import MultitaperSegmenter
+from usvbook.synthesis import synthesize
 
 SHARED = Path(os.environ.get("USVBOOK_DATA", "nowhere")).parent / "curation"
 needs_shared = pytest.mark.skipif(
@@ -394,6 +398,13 @@ def decided(built, tmp_path_factory):
         ("rename", 5, "short ones"),
     ):
         usvbook("curate", results, *words)
+    table = pd.read_csv(results / "calls.csv")
+    first, last = table.iloc[0], table.iloc[-1]
+    box = (first["onset_s"] + 0.002, first["offset_s"], 50e3, 80e3)
+    append(results / "curation.jsonl", Decision("correct_call", call=first["call_key"], box=box))
+    box = (last["offset_s"] + 0.01, last["offset_s"] + 0.05, 60e3, 70e3)
+    key = f"{last['call_key'].rpartition(':')[0]}:{round(box[0] * 1e6)}"
+    append(results / "curation.jsonl", Decision("add_call", call=key, box=box, unit=5))
     return results
 
 
@@ -401,11 +412,11 @@ def test_decisions_by_command(decided):
     said = usvbook("curate", decided, "log")
     assert "anna: merge 0, 1 into 4 (same shape)" in said and "ben: reject 3" in said
     said = usvbook("curate", decided, "check")
-    assert "5 decisions, all in order; 4 units" in said and "4 up:" in said and "rejected" in said
+    assert "7 decisions, all in order; 4 units" in said and "4 up:" in said and "rejected" in said
     before = (decided / "curation.jsonl").read_bytes()
     for words, line in (
-        (("merge", 0, 4), "line 7: unit 0 is no more (merged into 4 at 1)"),
-        (("undo", 1), "line 7: entry 1 cannot be undone: 2 rests on unit 4; undo it first"),
+        (("merge", 0, 4), "line 9: unit 0 is no more (merged into 4 at 1)"),
+        (("undo", 1), "line 9: entry 1 cannot be undone: 2 rests on unit 4; undo it first"),
         (("reject", "up"), "'up' is not a number"),
         (("delete", 3), "'delete' is not known; it is one of log, check, merge"),
         (("apply",), "apply needs a folder to write: -o NEW"),
@@ -424,7 +435,14 @@ def test_decisions_go_everywhere(decided, study, tmp_path):
     )
     old = pd.read_csv(decided / "calls.csv")
     made, new, same = (pd.read_csv(tmp_path / n / "calls.csv") for n in ("curated", "new", "same"))
-    assert (made["unit_fitted"] == old["unit"]).all() and {*old["accepted"]} == {True}
+    log = read_log(decided / "curation.jsonl")
+    corrected, drawn = (one.call for one in log.decisions[-2:])
+    by_key = made.set_index("call_key")
+    assert len(made) == len(old) + 1 and {*old["accepted"]} == {True}
+    assert (by_key.loc[old["call_key"], "unit_fitted"].to_numpy() == old["unit"]).all()
+    assert by_key.loc[drawn, ["unit", "limits", "accepted"]].tolist() == [5, "drawn", True]
+    assert by_key.loc[corrected, ["low_freq_hz", "limits"]].tolist() == [50e3, "corrected"]
+    assert by_key["limits"].value_counts()["found"] == len(old) - 1
     assert {*made["unit"]} == {3, 4, 5, 6} and (made["accepted"] == (made["unit"] != 3)).all()
     assert {*made["unit_name"].dropna()} == {"up", "short ones"}
     assert (new["unit"] == same["unit"]).all() and {*new["unit"]} <= {3, 4, 5, 6}
@@ -438,8 +456,145 @@ def test_decisions_go_everywhere(decided, study, tmp_path):
         calls = pd.read_csv(tmp_path / name / "calls.csv")
         assert rows["n_calls"].sum() == calls["accepted"].sum()
         assert rows["n_rejected"].sum() == (~calls["accepted"]).sum()
+        assert units["n_calls"].sum() == len(calls)
         page = (tmp_path / name / "report.html").read_text(encoding="utf-8")
         assert "short ones" in page and ("Rejected" in page) == (3 in units.index)
     code, said = run_command("curate", tmp_path / "curated", "reject", 4)
     assert code == 1 and "decisions are applied in it already" in said
     assert "unit 4 is most like" in usvbook("curate", "carry", decided, decided)
+
+
+# -------------------------------------------------------------------- drawn and corrected calls
+
+
+@pytest.fixture
+def alone(tmp_path, no_figures, monkeypatch):
+    """A recording with its results in a folder that can be moved; no figures."""
+    monkeypatch.setattr("usvbook.curated_results.shared_figures", lambda *given: {})
+    folder = tmp_path / "here"
+    folder.mkdir()
+    soundfile.write(folder / "song.flac", synthesize(6, 30, snr_db=20, random_state=5)[0], 250_000)
+    usvbook("build", folder / "song.flac", "-o", folder / "results", "--n-clusters", 3,
+            "--n-seeds", 0, "--overlaps", "none")  # fmt: skip
+    return folder
+
+
+def key_at(results, onset_s):
+    """The key of a call of the one recording of a folder."""
+    first = pd.read_csv(results / "calls.csv")["call_key"].iloc[0]
+    return f"{first.rpartition(':')[0]}:{round(onset_s * 1e6)}"
+
+
+def read_applied(out):
+    return pd.read_csv(out / "calls.csv").set_index("call_key")
+
+
+def test_drawn_and_corrected_calls_are_measured(alone):
+    """As the segmenter measures them, at both ends of the recording; with undo; and once more."""
+    results, log = alone / "results", alone / "results/curation.jsonl"
+    old = read_applied(results)
+    end, first = old["offset_s"].iloc[-1] + 0.01, old.index[0]
+    for key, box in (
+        (key_at(results, end), (end, 6.0, 60e3, 70e3)),  # up to the end
+        (key_at(results, 0.0), (0.0, 0.03, 40e3, 50e3)),
+        (key_at(results, end + 0.005), (end + 0.005, end + 0.02, 60e3, 70e3)),  # undone
+    ):
+        append(log, Decision("add_call", call=key, box=box, unit=1))
+    append(log, Decision("undo", undoes=3))
+    onset, offset = old.loc[first, ["onset_s", "offset_s"]] + [-0.003, 0.003]
+    append(log, Decision("correct_call", call=first, box=(onset, offset, 45e3, 95e3)))
+    usvbook("curate", results, "apply", "-o", alone / "new")
+    made = read_applied(alone / "new")
+    boxes = read_log(log).decisions
+    keys = [boxes[0].call, boxes[1].call, first]
+    times = np.array([boxes[0].box[:2], boxes[1].box[:2], (onset, offset)])
+    calls = MultitaperSegmenter().measure(Recording(alone / "song.flac"), *np.sort(times, axis=0).T)
+    for name in ("peak_freq_hz", "slope_hz_per_s", "mean_power_db", "tonality"):
+        found = calls.table[name].to_numpy()[np.argsort(np.argsort(times[:, 0]))]
+        assert np.allclose(made.loc[keys, name], found, rtol=1e-3, atol=1), name
+    assert made.loc[keys, "limits"].tolist() == ["drawn", "drawn", "corrected"]
+    assert made.loc[keys[:2], "at_edge"].all() and np.isclose(
+        made.at[first, "duration_s"], offset - onset
+    )
+    assert (
+        made["call_id"].tolist() == [*range(len(made))] and made["onset_s"].is_monotonic_increasing
+    )
+    assert len(made) == len(old) + 2 and (made.loc[old.index, "unit"] == old["unit"]).all()
+    others = [key for key in old.index if key != first]
+    rest = [name for name in old if name not in ("call_id", "interval_s")]
+    pd.testing.assert_frame_equal(made.loc[others, rest], old.loc[others, rest])
+    units = pd.read_csv(alone / "new/units.csv").set_index("unit")["n_calls"]
+    assert units[1] == (old["unit"] == 1).sum() + 2
+    assert pd.read_csv(alone / "new/recordings.csv")["n_calls"].tolist() == [len(made)]
+    run = json.loads((alone / "new/run.json").read_text())
+    assert run["metrics"]["n_drawn"] == 2 and run["metrics"]["n_corrected"] == 1
+    parts = [[boxes[0].call, boxes[1].call], old.index[old["unit"] == 1].tolist()]
+    append(log, Decision("split", unit=1, parts=tuple(map(tuple, parts))))  # drawn calls alone
+    usvbook("curate", results, "split", 2, "--k", 2)
+    usvbook("curate", results, "apply", "-o", alone / "new", "--force")
+    usvbook("curate", results, "apply", "-o", alone / "again")
+    assert (read_applied(alone / "new").loc[parts[0], "unit"] == 3).all()
+    for name in ("calls.csv", "units.csv", "recordings.csv", "repertoire.npz"):
+        assert (alone / "new" / name).read_bytes() == (alone / "again" / name).read_bytes(), name
+    repertoire = Repertoire.load(alone / "again/repertoire.npz")
+    assert 3 in repertoire.decided_.owners and repertoire.centroids_[3].any()
+
+
+def test_drawn_calls_and_their_recording(alone, tmp_path):
+    """A folder that was moved; a recording that is gone, or has changed: nothing is written."""
+    old = read_applied(alone / "results")
+    end = old["offset_s"].iloc[-1] + 0.01
+    one = Decision(
+        "add_call", call=key_at(alone / "results", end), unit=0, box=(end, end + 0.05, 6e4, 7e4)
+    )
+    append(alone / "results/curation.jsonl", one)
+    usvbook("curate", alone / "results", "apply", "-o", tmp_path / "before")
+    there = tmp_path / "there"
+    alone.rename(there)
+    usvbook("curate", there / "results", "apply", "-o", tmp_path / "after")
+    assert (tmp_path / "before/calls.csv").read_bytes() == (
+        tmp_path / "after/calls.csv"
+    ).read_bytes()
+    song = (there / "song.flac").read_bytes()
+    for change, words in (
+        (
+            lambda: (there / "song.flac").write_bytes(song[:-1] + b"x"),
+            "has changed, and calls were",
+        ),
+        ((there / "song.flac").unlink, "is no longer there as it was, and calls were drawn"),
+    ):
+        change()
+        code, said = run_command("curate", there / "results", "apply", "-o", tmp_path / "none")
+        assert code == 1 and words in said and "song.flac" in said and "undo" in said
+        assert said.strip().count("\n") <= 1 and not (tmp_path / "none").exists()
+    usvbook("curate", there / "results", "undo", 1)
+    usvbook("curate", there / "results", "apply", "-o", tmp_path / "none")  # calls are kept
+    assert len(read_applied(tmp_path / "none")) == len(old)
+    append(
+        there / "results/curation.jsonl", Decision("add_call", call="0123:0:5", unit=0, box=one.box)
+    )
+    code, said = run_command("curate", there / "results", "apply", "-o", tmp_path / "other")
+    assert code == 1 and "call 0123:0:5: is in no recording of" in said
+
+
+def test_decided_results_are_not_replaced(alone):
+    """A second build, or anything else that writes there, leaves results and decisions alone."""
+    results = alone / "results"
+    code, said = run_command("curate", results, "reject", 9)
+    assert code == 1 and not (results / "curation.jsonl").exists()  # nothing was decided
+    usvbook("curate", results, "reject", 0)
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    table = pd.DataFrame({"audio_path": ["song.flac"], "animal": ["a"], "group": ["x"]})
+    table.to_csv(alone / "animals.csv", index=False)
+    for words in (
+        ("build", alone / "song.flac", "-o", results),
+        ("assign", results / "repertoire.npz", alone / "song.flac", "-o", results),
+        ("curate", results, "apply", "-o", results),
+        ("compare", results, "-a", alone / "animals.csv", "-o", results),
+        ("sequences", results, "-o", results),
+        ("separate", alone / "song.flac", "-o", results),
+    ):
+        code, said = run_command(*words, "--force")
+        assert code == 1 and "people decided about these results" in said, words
+        assert "usvbook curate carry" in said
+    assert before == {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}

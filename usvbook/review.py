@@ -20,7 +20,6 @@ import pandas as pd
 
 from .calls import recording_of
 from usvbook.curation import (
-    LOG,
     Curated,
     CurationLog,
     Decision,
@@ -33,6 +32,7 @@ from .excerpts import Excerpt, Shelf, pixels_per_second, read_excerpt, slowed_so
 from .figures import unit_colors
 from .files import Fault, PlaceError
 from .recordings import Recording
+from .results_folder import LOG
 
 # %% ../nbs/10e_review.ipynb #7016c040
 COLUMNS = ("call_key", "audio_path", "channel", "onset_s", "offset_s", "low_freq_hz",
