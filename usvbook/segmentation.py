@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FILE_COLUMNS', 'call_pixels', 'cut_call', 'cut_calls', 'check_times', 'check_settings', 'regions_of', 'joined',
            'cautions_of', 'measured', 'MultitaperSegmenter', 'Segmented', 'check_silence', 'searched_channels',
-           'file_row', 'warn_of', 'table_of_files', 'segment_recordings', 'MEASURES', 'CALL_COLUMNS', 'Calls',
-           'Matching', 'match_calls', 'match_recordings', 'true_labels']
+           'file_row', 'warn_of', 'mark_squeaks', 'table_of_files', 'segment_recordings', 'MEASURES', 'CALL_COLUMNS',
+           'Calls', 'Matching', 'match_calls', 'match_recordings', 'true_labels']
 
 # %% ../nbs/02_segmentation.ipynb #1bb56d73
 import warnings
@@ -52,6 +52,7 @@ from usvbook.recordings import (
     constant_value,
     unsearched,
 )
+from .squeaks import are_squeaks
 
 # %% ../nbs/02_segmentation.ipynb #dab50d56
 _all_ = [MEASURES, CALL_COLUMNS, Calls, Matching, match_calls, match_recordings, true_labels]
@@ -354,6 +355,21 @@ def warn_of(
     for text in texts:
         warnings.warn(f"{recording.path}: {text}", RecordingWarning, stacklevel=2)
 
+# %% ../nbs/02_segmentation.ipynb #ed63fcf7
+def mark_squeaks(
+    recording: Recording,
+    calls: Calls,  # found in it
+) -> None:
+    """Put the column `is_squeak` into the table of calls; RecordingWarning where there are any."""
+    squeaks = are_squeaks(recording, calls.table, calls.band_hz[0])
+    calls.table["is_squeak"] = squeaks
+    if n := int(squeaks.sum()):
+        are = (
+            "1 call is most likely a harmonic" if n == 1 else f"{n} calls are most likely harmonics"
+        )
+        text = f"{are} of audible squeaks below {calls.band_hz[0] / 1e3:g} kHz (column is_squeak)"
+        warnings.warn(f"{recording.path}: {text}", RecordingWarning, stacklevel=2)
+
 # %% ../nbs/02_segmentation.ipynb #4952624e
 def _segment_one(
     segmenter: CallSource, path: Path, channel: Channel, time_expansion: float | None
@@ -369,6 +385,7 @@ def _segment_one(
             for one in searched:
                 one.sha256 = searched[0].sha256  # it is hashed once
                 calls.append(segmenter.segment(one))
+                mark_squeaks(one, calls[-1])
                 warn_of(one, calls[-1])
             if getattr(segmenter, "searches", True) and not any(map(len, calls)):
                 check_silence(next((r for r in searched if constant_value(r) is None), searched[0]))
