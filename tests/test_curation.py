@@ -40,6 +40,7 @@ from usvbook.files import Fault
 from usvbook.recordings import Recording
 from usvbook.repertoire import Repertoire
 from usvbook.segmentation import MultitaperSegmenter
+from usvbook.studies import read_results
 from usvbook.synthesis import synthesize
 
 SHARED = Path(os.environ.get("USVBOOK_DATA", "nowhere")).parent / "curation"
@@ -427,14 +428,20 @@ def test_decisions_by_command(decided):
     assert (decided / "curation.jsonl").read_bytes() == before
 
 
-def test_decisions_go_everywhere(decided, study, tmp_path):
-    usvbook("curate", decided, "apply", "-o", tmp_path / "curated")
-    usvbook("assign", decided / "repertoire.npz", study[0] / "late", "-o", tmp_path / "new")
-    usvbook(
-        "assign", tmp_path / "curated/repertoire.npz", study[0] / "late", "-o", tmp_path / "same"
-    )
+@pytest.fixture(scope="module")
+def followed(decided, study, tmp_path_factory):
+    """What follows decisions: `curated`, `new` calls, the `same` by the curated repertoire."""
+    folder, late = tmp_path_factory.mktemp("followed"), study[0] / "late"
+    usvbook("curate", decided, "apply", "-o", folder / "curated")
+    usvbook("assign", decided / "repertoire.npz", late, "-o", folder / "new")
+    usvbook("assign", folder / "curated/repertoire.npz", late, "-o", folder / "same")
+    return folder
+
+
+def test_decisions_go_everywhere(followed, decided):
+    """The whole way: noise rejected, units merged, named and split, calls corrected and drawn."""
     old = pd.read_csv(decided / "calls.csv")
-    made, new, same = (pd.read_csv(tmp_path / n / "calls.csv") for n in ("curated", "new", "same"))
+    made, new, same = (pd.read_csv(followed / n / "calls.csv") for n in ("curated", "new", "same"))
     log = read_log(decided / "curation.jsonl")
     corrected, drawn = (one.call for one in log.decisions[-2:])
     by_key = made.set_index("call_key")
@@ -449,17 +456,17 @@ def test_decisions_go_everywhere(decided, study, tmp_path):
     assert (new["accepted"] == (new["unit"] != 3)).all()
     assert (new["unit"][new["unit_fitted"].isin([0, 1])] == 4).all()
     for name in ("curated", "new"):
-        units = pd.read_csv(tmp_path / name / "units.csv").set_index("unit")
+        units = pd.read_csv(followed / name / "units.csv").set_index("unit")
         assert units.loc[4, "name"] == "up"
         assert 3 not in units.index or units.loc[3, "n_accepted"] == 0
-        rows = pd.read_csv(tmp_path / name / "recordings.csv")
-        calls = pd.read_csv(tmp_path / name / "calls.csv")
+        rows = pd.read_csv(followed / name / "recordings.csv")
+        calls = pd.read_csv(followed / name / "calls.csv")
         assert rows["n_calls"].sum() == calls["accepted"].sum()
         assert rows["n_rejected"].sum() == (~calls["accepted"]).sum()
         assert units["n_calls"].sum() == len(calls)
-        page = (tmp_path / name / "report.html").read_text(encoding="utf-8")
+        page = (followed / name / "report.html").read_text(encoding="utf-8")
         assert "short ones" in page and ("Rejected" in page) == (3 in units.index)
-    code, said = run_command("curate", tmp_path / "curated", "reject", 4)
+    code, said = run_command("curate", followed / "curated", "reject", 4)
     assert code == 1 and "decisions are applied in it already" in said
     assert "unit 4 is most like" in usvbook("curate", "carry", decided, decided)
 
@@ -598,3 +605,27 @@ def test_decided_results_are_not_replaced(alone):
         assert code == 1 and "people decided about these results" in said, words
         assert "usvbook curate carry" in said
     assert before == {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+def test_decisions_in_comparisons_and_order(followed, decided, study, tmp_path):
+    """A folder that was decided about is compared as decided, with names, though not applied."""
+    animals, out, order = tmp_path / "animals.csv", tmp_path / "compared", tmp_path / "order"
+    lines = [f"{study[0] / 'early' / name}.flac,{name},{name}" for name in ("m0", "m1")]
+    animals.write_text("\n".join(["audio_path,animal,group", *lines]), encoding="utf-8")
+    made = pd.read_csv(followed / "curated/calls.csv").query("accepted")["unit"].value_counts()
+    usvbook("compare", decided, "-a", animals, "-o", out, "--describe")
+    usage = pd.read_csv(out / "usage.csv").filter(regex=r"unit_\d").sum()
+    assert {name: n for name, n in usage.items() if n} == {f"unit_{u}": n for u, n in made.items()}
+    notes = json.loads((out / "run.json").read_text(encoding="utf-8"))["notes"]
+    assert any("7 decision(s) of people are followed" in note for note in notes)
+    usvbook("sequences", decided, "-o", order)
+    found = pd.read_csv(order / "bouts.csv").query("bout >= 0")["unit"].value_counts()
+    assert 3 not in made.index and found.to_dict() == made.to_dict()
+    for folder in (out, order):
+        assert "short ones" in (folder / "report.html").read_text(encoding="utf-8")
+    assert len(read_results([decided, followed / "new"]).calls) > len(made)
+    later = tmp_path / "later"
+    shutil.copytree(decided, later)
+    usvbook("curate", later, "reject", 6)
+    with pytest.raises(Fault, match="they follow 8 and 7 decisions of people"):
+        read_results([later, followed / "new"])

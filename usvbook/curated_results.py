@@ -6,8 +6,8 @@
 __all__ = ['BOX', 'fitted_calls', 'open_log', 'log_of', 'state_of_results', 'load_fitted', 'in_words', 'history_lines',
            'state_lines', 'paths_now', 'calls_again', 'boxes_of', 'recording_as_it_was', 'measure_boxes', 'drawn_calls',
            'Pictured', 'pictures_of', 'parts_by_kmeans', 'load_curated', 'curated_table', 'files_of_run', 'new_rows',
-           'with_drawn', 'order_in_time', 'counted_again', 'AsDecided', 'as_decided', 'apply_decisions',
-           'write_applied', 'Offer', 'carry_over', 'take_over']
+           'with_drawn', 'order_in_time', 'counted_again', 'AsDecided', 'as_decided', 'calls_as_decided', 'n_decisions',
+           'apply_decisions', 'write_applied', 'Offer', 'carry_over', 'take_over']
 
 # %% ../nbs/22b_curated_results.ipynb #e8a65f04
 from collections import Counter
@@ -38,7 +38,7 @@ from .files import Fault, PlaceError, printable
 from .past_runs import calls_of_run, find_recording
 from .recordings import as_channel, sha256
 from .results_folder import LOG, held_folder, new_results
-from .run_record import Watch, read_run, write_run
+from .run_record import RunRecord, Watch, read_run, write_run
 from usvbook.runs import (
     check_jobs,
     look_at,
@@ -484,6 +484,27 @@ def as_decided(
     rows = counted_again(rows.iloc[order].reset_index(drop=True), changed)
     counts = {"n_drawn": len(state.added), "n_corrected": len(made) - len(state.added)}
     return AsDecided(repertoire, rows, X[order], pictured.places, counts)
+
+# %% ../nbs/22b_curated_results.ipynb #8d96d49d
+def calls_as_decided(
+    results: Path,  # results folder of a build, with decisions
+    n_jobs: int | None = None,
+) -> pd.DataFrame:
+    """The table of calls as people decided; drawn and corrected ones are measured for it."""
+    state = state_of_results(results)
+    if state.boxes:
+        return as_decided(results, n_jobs, Watch()).table
+    return curated_table(fitted_calls(results), state)
+
+
+def n_decisions(
+    folder: Path,  # of a build or an assignment
+    run: RunRecord,  # its record
+) -> int:
+    """How many decisions of people the units of a folder follow."""
+    if (folder / LOG).is_file():
+        return len(log_of(folder).decisions)
+    return int(run["parameters"].get("decisions") or 0)
 
 # %% ../nbs/22b_curated_results.ipynb #2ed09feb
 def apply_decisions(

@@ -29,6 +29,7 @@ from usvbook.figures import (
     plot_mosaic,
     set_alt_text,
     unit_colors,
+    unit_words,
 )
 from .page import escape, grey_png, png_address
 from .preprocessing import imresize, unit_rows
@@ -120,8 +121,14 @@ def typical_calls(
     n: int = 6,  # the most similar ones
     n_least: int = 2,  # the least similar ones, after them
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the table (by position): the most similar calls of a unit, then the least similar."""
+    """Rows of the table (by position): the most similar calls of a unit, then the least similar.
+
+    Calls that people rejected are passed over, unless the unit has no others.
+    """
     members = np.flatnonzero(calls["unit"].to_numpy() == unit)
+    if "accepted" in calls:
+        accepted = members[calls["accepted"].to_numpy(bool)[members]]
+        members = accepted if len(accepted) else members
     if "similarity" in calls:
         similarity = calls["similarity"].to_numpy(float)[members]
         members = members[np.argsort(-similarity, kind="stable")]
@@ -414,10 +421,12 @@ def calls_within(
     calls: pd.DataFrame,  # audio_path, onset_s, offset_s
     excerpt: Excerpt,
 ) -> pd.DataFrame:
-    """The calls that lie wholly or partly in an excerpt, in order of onset."""
+    """The calls that lie wholly or partly in an excerpt, in order of onset; none that people rejected."""
     here = calls["audio_path"].astype(str) == excerpt.audio_path
     if "channel" in calls:
         here &= calls["channel"].astype(str) == excerpt.channel
+    if "accepted" in calls:
+        here &= calls["accepted"].to_numpy(bool)
     here &= (calls["offset_s"] > excerpt.start_s) & (calls["onset_s"] < excerpt.stop_s)
     return calls[here].sort_values("onset_s")
 
@@ -453,7 +462,7 @@ def _boxes(
     excerpt: Excerpt,
     left: float,  # where the picture begins
 ) -> str:
-    """Boxes in the colours of the units, dashed around outliers, with their numbers."""
+    """Boxes in the colours of the units, dashed around outliers, with their numbers and names."""
     (height, width), seconds = excerpt.image.shape, excerpt.stop_s - excerpt.start_s
     span = excerpt.high_freq_hz - excerpt.low_freq_hz
     x = left + (calls["onset_s"].clip(lower=excerpt.start_s) - excerpt.start_s) / seconds * width
@@ -465,7 +474,8 @@ def _boxes(
     )
     top = (height - (calls["high_freq_hz"] - excerpt.low_freq_hz) / span * height - 3).clip(lower=0)
     units = calls["unit"].astype(int).tolist() if "unit" in calls else [-1] * len(calls)
-    widths = [4 + 6.5 * len(str(unit)) for unit in units]
+    words = unit_words(calls, units)
+    widths = [4 + 6.5 * len(word) for word in words]
     rise = place_numbers(x.tolist(), (-top).tolist(), widths, 13)
     colors = unit_colors(max(units, default=-1) + 1)
     all_solid = pd.Series(True, calls.index)
@@ -480,11 +490,10 @@ def _boxes(
             f'stroke="{color}" stroke-width="1.6"{dash}/>'
         )
         if "unit" in calls:
-            word = str(units[i]) if units[i] >= 0 else "–"
             parts.append(
                 f'<rect x="{a:.1f}" y="{-rise[i] - 13:.1f}" width="{widths[i]}" height="13" '
                 f'fill="{color}"/><text x="{a + 2:.1f}" y="{-rise[i] - 2.5:.1f}" '
-                f'font-weight="bold" style="fill:{ink_on(ink)}">{word}</text>'
+                f'font-weight="bold" style="fill:{ink_on(ink)}">{escape(words[i])}</text>'
             )
     return "".join(parts)
 
@@ -601,7 +610,8 @@ def gather_views(
         if sound is not None:
             views.sounds[unit] = sound
             size += len(sound)
-    views.stretches.extend(stretch_excerpts(calls, recordings, band_hz, shelf))
+    counted = calls[calls["accepted"].to_numpy(bool)] if "accepted" in calls else calls
+    views.stretches.extend(stretch_excerpts(counted, recordings, band_hz, shelf))
     return views
 
 # %% ../nbs/09c_excerpts.ipynb #818d5039

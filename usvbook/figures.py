@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['set_alt_text', 'alt_text', 'save_figure', 'unit_colors', 'busiest_stretch', 'plot_calls', 'ink_on', 'place_numbers',
-           'draw_boxes', 'tile', 'best_columns', 'band_heights', 'at_height', 'plot_mosaic', 'mosaic_gap',
+           'unit_words', 'draw_boxes', 'tile', 'best_columns', 'band_heights', 'at_height', 'plot_mosaic', 'mosaic_gap',
            'label_tiles', 'mosaic_scale', 'plot_examples', 'plot_flow', 'tsne', 'plot_embedding', 'plot_embeddings',
            'usage_table', 'recording_names', 'plot_usage', 'plot_affinity', 'plot_old_and_new']
 
@@ -183,11 +183,22 @@ def place_numbers(
     return heights
 
 # %% ../nbs/09_figures.ipynb #49b9787a
+def unit_words(
+    table: pd.DataFrame,  # calls; unit_name, where people named units
+    units: Sequence[int],  # (n,) of them; -1: none
+    most: int = 16,  # letters of a name
+) -> list[str]:  # (n,)
+    """What stands at a call: the number of its unit, and its name if it has one."""
+    names = table["unit_name"].fillna("").tolist() if "unit_name" in table else [""] * len(units)
+    short = [name if len(name) <= most else name[: most - 1] + "…" for name in names]
+    return [f"{u} {name}".strip() if u >= 0 else "–" for u, name in zip(units, short, strict=True)]
+
+
 def draw_boxes(
     ax: Axes,  # spectrogram in seconds and kilohertz
     table: pd.DataFrame,  # calls to mark: onset_s, offset_s, low_freq_hz, high_freq_hz; unit
 ) -> None:
-    """A box around every call, with the number of its unit; dashed around outliers."""
+    """A box around every call, with the number and name of its unit; dashed around outliers."""
     numbered = "unit" in table
     colors = unit_colors(int(table["unit"].max()) + 1 if numbered and len(table) else 0)
     top_khz, (left_s, right_s) = ax.get_ylim()[1], ax.get_xlim()
@@ -196,9 +207,11 @@ def draw_boxes(
     units = table["unit"].astype(int).tolist() if numbered else [-1] * len(table)
     at_s = np.maximum(table["onset_s"], left_s).tolist()
     y = np.minimum(table["high_freq_hz"] / 1000 + 3, top_khz - 2 * line_khz).tolist()
-    widths = [room_s * (1 + len(str(unit)) / 2) for unit in units]
+    words = unit_words(table, units)
+    widths = [room_s * (1 + len(word) / 2) for word in words]
     heights = place_numbers(at_s, y, widths, line_khz)
-    for call, unit, x, y_text in zip(table.to_dict("records"), units, at_s, heights, strict=True):
+    rows = zip(table.to_dict("records"), units, words, at_s, heights, strict=True)
+    for call, unit, name, x, y_text in rows:
         low_khz, high_khz = call["low_freq_hz"] / 1000, call["high_freq_hz"] / 1000
         color = tuple(colors[unit]) if unit >= 0 else (0.35, 0.35, 0.35)
         line = "-" if call.get("is_inlier", call.get("is_like_unit", True)) else "--"
@@ -207,7 +220,6 @@ def draw_boxes(
         box.set_edgecolor(color)
         ax.add_patch(box)
         if numbered:
-            name = str(unit) if unit >= 0 else "–"
             text = ax.text(x, y_text, name, fontsize=8.5, weight="bold", clip_on=True)
             text.set(va="bottom", color=ink_on(color))
             text.set_bbox({"boxstyle": "square,pad=0.12", "facecolor": color, "linewidth": 0})

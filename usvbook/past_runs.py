@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import Fault, in_one_line, on_disk, printable
-from .results_folder import WORK, work_area
+from .results_folder import LOG, WORK, work_area
 from .run_record import RunRecord, Watch, read_run
 from .runs import detect_calls
 from .settings import make_repertoire, make_segmenter, settings_of
@@ -189,6 +189,11 @@ def calls_to_tune(
         if (was := run["metrics"].get("n_calls")) != len(calls):
             text = f"{folder} has {was} calls, but {len(calls)} are found now"
             watch.remark(f"{text}: others than then")
+        if (folder / LOG).is_file():
+            watch.remark(
+                f"{folder / LOG}: what people decided is about the units that were built; the "
+                "sliders make others, of all calls, and name none"
+            )
     else:
         segmenter, channel = make_segmenter(given), given.get("channel", "0")
         slower = given.get("time_expansion")

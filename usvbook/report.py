@@ -468,7 +468,10 @@ def stretches_section(
     said = (
         f"The {seconds:g} seconds with most calls of {which}. A box is a call, its number the unit;"
     )
-    return f"<p>{said} dashed boxes are outliers.</p>{''.join(parts)}"
+    said += " dashed boxes are outliers."
+    if "accepted" in calls and not calls["accepted"].all():
+        said += " Calls that people rejected have no box."
+    return f"<p>{said}</p>{''.join(parts)}"
 
 # %% ../nbs/09b_report.ipynb #23371ee4
 RECORDING_COLUMNS: tuple[tuple[str, str, int, float], ...] = (  # column, title, digits, factor

@@ -686,6 +686,8 @@ def assign_recordings(
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
             parameters |= {"leave_unlike": leave_unlike, "overlaps": overlaps}
+            if (decided := repertoire.decided_) is not None:
+                parameters["decisions"] = decided.log.count("\n") - 1  # all but its head
             parameters |= keep_marks(marks, folder)
             parameters |= {} if animals is None else {"animals": str(animals)}
             write_assigned(folder, repertoire, table, done.files, parameters, watch, out)

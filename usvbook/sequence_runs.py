@@ -22,7 +22,16 @@ from .results_folder import results_folder
 from .run_record import RunRecord, Watch, write_run, write_table
 from .sequence_studies import Order, Questions, order_of_results
 from .sequences import ngrams, transition_matrix, usage_of_next
-from .studies import Cases, Design, Results, Study, plain_values, read_results
+from usvbook.studies import (
+    Cases,
+    Design,
+    Results,
+    Study,
+    plain_values,
+    read_results,
+    unit_names,
+    with_name,
+)
 from .study_page import FOOTER_OF_STUDY, against, p_cell, p_text
 from .study_runs import found_paths, unit_pictures
 
@@ -229,10 +238,14 @@ def order_part(one: Order) -> str:
 def runs_part(one: Order, most: int = 15) -> str:
     "The most frequent runs of units."
     units, bout = (one.calls[name].to_numpy() for name in ("unit", "bout"))
-    tables = []
+    tables, called = [], unit_names(one.calls)
+
+    def in_words(ngram: str) -> str:
+        return escape(" → ".join(with_name(int(unit), called) for unit in ngram.split()))
+
     for n, words in ((2, "two"), (3, "three")):
         rows: list[list[Cell]] = [
-            [escape(row["ngram"].replace(" ", " → ")), (number(row["count"]), row["count"]),
+            [in_words(row["ngram"]), (number(row["count"]), row["count"]),
              (number(row["expected"], 1), row["expected"])]
             for row in ngrams(units, bout, n, most).to_dict("records")
         ]  # fmt: skip

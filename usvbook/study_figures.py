@@ -17,7 +17,7 @@ from scipy import stats
 
 from .diversity import plot_rarefaction
 from .groups import check_groups, plot_unit, principal_coordinates, pseudo_f
-from .studies import Cases, Comparison, Design, Usage, distances
+from .studies import Cases, Comparison, Design, Usage, distances, unit_names, with_name
 
 # %% ../nbs/24a_study_figures.ipynb #562f6c70
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def plot_units(
     usage: Usage,  # see usvbook.studies.compare_usage
     pictures: Mapping[object, np.ndarray],  # unit -> a cut-out or mean picture, ink from 0 to 1
     most: int = 24,  # units that are shown, those that differ most
+    names_of_units: Mapping[object, str] | None = None,  # those that people named
 ) -> "Axes":
     "Share of each unit, but for the pooled rest, in each animal; means and intervals by group."
     import matplotlib.pyplot as plt
@@ -109,7 +110,7 @@ def plot_units(
                 zorder=4,
                 label=names[code] if row == 0 else None,
             )
-        draw_label(ax, row, unit, pictures.get(unit))
+        draw_label(ax, row, with_name(unit, names_of_units or {}), pictures.get(unit))
     ax.set(ylim=(len(units) - 0.5, -0.5), yticks=[], xlabel="share of the calls of an animal (%)")
     ax.hlines(
         np.arange(len(units) - 1) + 0.5,
@@ -252,7 +253,7 @@ def draw_study(
     if one.measures.shape[1]:
         made["measures"] = plot_values(one.measures, cases)
     if one.usage.pooled.shape[1] > 1 and len(one.usage.pooled) > 2:
-        made["units"] = plot_units(one.usage, pictures)
+        made["units"] = plot_units(one.usage, pictures, names_of_units=unit_names(one.study.calls))
         made["ordination"] = plot_ordination(one.usage)
     if one.usage.omnibus:
         made["permutations"] = plot_permutations(one.usage, one.design)

@@ -28,7 +28,7 @@ from usvbook.page import (
 )
 from .report import REPORT_STYLE, run_section
 from .run_record import RunRecord
-from .studies import LEAST_CALLS, Comparison, Design, unanswered
+from .studies import LEAST_CALLS, Comparison, Design, unanswered, unit_names, with_name
 from .study_figures import SHOWN, mean_interval, shares_of, units_in_order
 
 # %% ../nbs/24b_study_page.ipynb #75f1672a
@@ -243,10 +243,12 @@ def unit_rows(
     rows: list[list[Cell]] = []
     top = float(share.drop(columns="rest", errors="ignore").to_numpy().max(initial=0.0))
     tests = {} if found.units is None else dict([*found.units.groupby("unit", sort=False)])
+    called = unit_names(one.study.calls)
     for unit in units_in_order(found):
+        word = f"<b>{escape(unit)}</b> {escape(called.get(unit, ''))}".strip()
         means = [share[unit].to_numpy()[codes == k].mean() for k in range(len(names))]
         first: list[Cell] = [
-            (f"<b>{escape(unit)}</b>", -1 if unit == "rest" else float(unit)),
+            (word, -1 if unit == "rest" else float(unit)),
             look(pictures.get(unit, ()), unit),
             ("" if unit == "rest" else strip(share[unit], codes, names, top), means[0] - means[-1]),
         ]
@@ -405,14 +407,14 @@ def pooled_part(
     one: Comparison,
 ) -> str:
     "Which units were pooled and why, and every animal's numbers."
-    found = one.usage
+    found, called = one.usage, unit_names(one.study.calls)
     kept = [name for name in found.pooled if name != "rest"]
     rare = [name for name in found.counts if name not in kept and found.counts[name].sum() > 0]
     n_calls = int(found.counts[rare].to_numpy().sum())
     text = f"{len(kept)} units are compared by themselves."
     if rare:
         text += f" {len(rare)} that fewer than 3 animals use, or that have fewer than 20 calls, are one column, “rest” "
-        text += f"({number(n_calls)} calls, {number(n_calls / max(found.counts.to_numpy().sum(), 1), 0, 100)} %): units {', '.join(map(str, rare))}. "
+        text += f"({number(n_calls)} calls, {number(n_calls / max(found.counts.to_numpy().sum(), 1), 0, 100)} %): units {', '.join(with_name(unit, called) for unit in rare)}. "
         text += "They were chosen without a look at the groups; nothing was dropped."
     sessions = one.study.animals.groupby("animal")["audio_path"].nunique()
     if (sessions > 1).any():

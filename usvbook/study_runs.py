@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .files import Fault
 from .past_runs import find_recording
 from .results_folder import results_folder
 from .run_record import Watch, write_run, write_table
@@ -28,6 +29,8 @@ from usvbook.studies import (
     numbers,
     read_results,
     tables_of,
+    unit_names,
+    with_name,
 )
 
 # %% ../nbs/24c_study_runs.ipynb #c60af0a4
@@ -51,12 +54,15 @@ def mean_pictures(
     results: Results,
 ) -> dict[object, list[np.ndarray]]:  # unit -> one picture, ink from 0 to 1
     "Mean pictures of the units, from a folder that holds the repertoire; empty if there is none."
-    from usvbook.repertoire import Repertoire
+    from usvbook.curated_results import load_curated
 
     for folder in results.runs:
         path = Path(folder, "repertoire.npz")
         if path.is_file():
-            means = Repertoire.load(path).centroids_
+            try:
+                means = load_curated(path).centroids_
+            except Fault:  # people split a unit, and the pictures of its calls are gone
+                return {}
             side = round(means.shape[1] ** 0.5)
             images = means.reshape(len(means), side, side)
             return {k: [image / max(float(image.max()), 1e-12)] for k, image in enumerate(images)}
@@ -214,6 +220,7 @@ def summary(
     if one.usage.units is not None:
         table = one.usage.units.sort_values("p_family", kind="stable")
         first = table.iloc[0]
-        text = f"{table['unit'].nunique()} compared; unit {first['unit']} has the smallest family-wise p"
+        unit = with_name(first["unit"], unit_names(one.study.calls))
+        text = f"{table['unit'].nunique()} compared; unit {unit} has the smallest family-wise p"
         said["units"] = f"{text}, {p_text(first['p_family'])} (floor {p_text(first['least_p'])})"
     return said

@@ -17,6 +17,7 @@ from typing import Any
 from .files import Fault, PlaceError, in_one_move, read_text
 from .page import escape, page_body, write_page
 from .report import REPORT_STYLE
+from .results_folder import LOG
 from .run_record import tell
 from .sequence_studies import Questions
 from .settings import read_settings, read_toml
@@ -187,14 +188,15 @@ def run_study(
     for name in STEPS:
         if name == "comparison" and plan.animals is None:
             continue
-        tables = [out / "results" / table for table in ("calls.csv", "recordings.csv")]
+        tables = [out / "results" / table for table in ("calls.csv", "recordings.csv", LOG)]
         asked: tuple[object, ...] = (
             [one.name for one in files], plan.settings, plan.n_seeds, *files
         )  # fmt: skip
         if name != "results":
             options = plan.compare if name == "comparison" else (plan.compare, plan.sequences)
             given = [one for one in (plan.animals, plan.events) if one is not None]
-            asked = (options, plan.event_format, plan.event_offset_s, *given, *tables)
+            there = [one for one in tables if one.is_file()]
+            asked = (options, plan.event_format, plan.event_offset_s, *given, *there)
         key = key_of(*asked)
         done[name] = keys.get(name) != key or not (out / name / "run.json").is_file()
         if done[name]:
