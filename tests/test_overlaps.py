@@ -106,7 +106,7 @@ def test_real_calls_that_nobody_marked_as_overlaps():
         path = Path(os.environ["USVBOOK_DATA"], "usv", f"{name}.flac")
         table = mark_overlaps(MultitaperSegmenter().segment(Recording(path)))
         marked, n = marked + int((table["n_sources"] > 1).sum()), n + len(table)
-    assert marked <= 0.2 * n
+    assert marked <= 0.1 * n
 
 
 def test_build_and_assign_say_how_many(tmp_path):

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LEAST_DB', 'REACH_HZ', 'JUMP_HZ', 'GAP_S', 'LEAST_RIDGE_S', 'MULTIPLES', 'LEAST_COMMON_S', 'LEAST_CONFIDENCE',
            'OVERLAP_COLUMNS', 'ridge_points', 'Ridge', 'steps_to', 'link_ridges', 'in_common', 'are_harmonics',
-           'Evidence', 'evidence_of', 'CallCount', 'pairs_apart', 'count_calls', 'check_findable', 'mark_overlaps']
+           'Evidence', 'breadth_of', 'evidence_of', 'CallCount', 'pairs_apart', 'count_calls', 'check_findable',
+           'mark_overlaps']
 
 # %% ../nbs/15_overlaps.ipynb #d186292b
 from itertools import combinations
@@ -115,37 +116,41 @@ class Evidence(NamedTuple):
     common_s: float  # time they share
     level_db: float  # of the fainter one above the background
     valley: float  # depth of the valley between them, as a share of that level
-    width_hz: float  # of the fainter one, 6 dB below its top
-    apart_db: float  # distance in level
+    breadth_hz: float  # of the whole call, see breadth_of
 
     @property
     def confidence(self) -> float:
         "Of two calls, 0 to 1."
-        z = 0.96 * np.log(1000 * self.common_s) + 0.17 * min(self.level_db, 15)
-        z += 2.7 * self.valley - 0.44e-3 * self.width_hz - 0.21 * min(self.apart_db, 15) - 3.2
+        z = 0.63 * np.log(1000 * self.common_s) + 0.07 * min(self.level_db, 15)
+        z += 2.74 * self.valley - 0.71e-3 * min(self.breadth_hz, 9_800) - 0.71
         return float(1 / (1 + np.exp(-z)))
+
+
+def breadth_of(
+    patch: np.ndarray,  # (n_freqs, n_frames) dB above the background
+    ridges: list[Ridge],  # of the patch
+    bin_hz: float,  # from row to row
+) -> float:  # Hz
+    "How much is lit for each point of a ridge."
+    n_points = sum(len(one.frames) for one in ridges)
+    return bin_hz * int((patch > 0).sum()) / max(n_points, 1)
 
 
 def evidence_of(
     patch: np.ndarray,  # (n_freqs, n_frames) dB above the background
     a: Ridge,  # one
     b: Ridge,  # another of the same patch
-    bin_hz: float,  # from row to row
+    breadth_hz: float,  # of the patch
     hop_s: float,  # from frame to frame
 ) -> Evidence:
     "Look at the frames that two ridges share."
     i, j = in_common(a, b)
-    lower, apart = np.minimum(a.level[i], b.level[j]), abs(np.median(a.level[i] - b.level[j]))
+    lower = np.minimum(a.level[i], b.level[j])
     places = zip(a.frames[i], a.rows[i], b.rows[j], strict=True)
     floor = [patch[min(p, q) : max(p, q) + 1, frame].min() for frame, p, q in places]
     level = float(np.median(lower))
     valley = min(float(np.median(lower - floor)) / max(level, 1.0), 1.0)
-    faint, reach = a if np.median(a.level[i]) <= np.median(b.level[j]) else b, 6
-    widths = [
-        np.sum(patch[max(row - reach, 0) : row + reach + 1, frame] > patch[row, frame] - 6)
-        for frame, row in zip(faint.frames, faint.rows, strict=True)
-    ]
-    return Evidence(len(i) * hop_s, level, valley, float(np.median(widths)) * bin_hz, apart)
+    return Evidence(len(i) * hop_s, level, valley, breadth_hz)
 
 # %% ../nbs/15_overlaps.ipynb #4b2f87e1
 class CallCount(NamedTuple):
@@ -163,14 +168,14 @@ def pairs_apart(
     hop_s: float,  # from frame to frame
 ) -> dict[tuple[int, int], float]:  # numbers of two ridges -> confidence that they are two calls
     "The pairs of ridges that are there at once and no multiples of each other."
-    found = {}
+    found, breadth_hz = {}, breadth_of(patch, ridges, bin_hz)
     for (k, a), (n, b) in combinations(enumerate(ridges), 2):
         i, j = in_common(a, b)
         if len(i) * hop_s < LEAST_COMMON_S - 1e-9:
             continue
         if are_harmonics(low_hz + bin_hz * a.rows[i], low_hz + bin_hz * b.rows[j]):
             continue
-        found[k, n] = evidence_of(patch, a, b, bin_hz, hop_s).confidence
+        found[k, n] = evidence_of(patch, a, b, breadth_hz, hop_s).confidence
     return found
 
 # %% ../nbs/15_overlaps.ipynb #05711331
