@@ -239,7 +239,10 @@ def read_boxes(path: Path, how: Reading) -> pd.DataFrame:
 def write_boxes(marks: pd.DataFrame, path: Path) -> None:
     """Write marks, see `to_write`, as boxes without header. Raises `MarkError` without bands."""
     if marks[["low_freq_hz", "high_freq_hz"]].isna().any(axis=None):
-        raise MarkError("a table of boxes has a band for every call, and some are not known here")
+        raise MarkError(
+            "a table of boxes has a band for every call, and some are not known here; convert the results "
+            "of usvbook build, which measures them, or choose another format"
+        )
     rows = [
         [f"{m['onset_s']:.9f}", f"{m['offset_s']:.9f}", f"{m['low_freq_hz']:.3f}",
          f"{m['high_freq_hz']:.3f}", label]

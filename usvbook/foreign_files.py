@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,10 +39,6 @@ from usvbook.mark_tables import (
     truths,
 )
 
-# %% ../nbs/01c_foreign_files.ipynb #e3ba0e16
-if TYPE_CHECKING:
-    pass
-
 # %% ../nbs/01c_foreign_files.ipynb #a1d7272a
 def library(name: str) -> ModuleType:
     """A library of the extra. Raises `MarkError` that says how to install it."""
@@ -57,8 +53,8 @@ def library(name: str) -> ModuleType:
 
 
 @contextmanager
-def in_one_fault(path: str | Path, kind: str) -> Iterator[None]:
-    """What a library makes of a damaged file, as a `MarkError` of one line."""
+def in_one_fault(path: str | Path, kind: str, written: bool = False) -> Iterator[None]:
+    """What a library makes of a damaged file, as a `MarkError` of one line; of a disk, as it is."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -67,8 +63,11 @@ def in_one_fault(path: str | Path, kind: str) -> Iterator[None]:
     except Fault:
         raise
     except Exception as error:  # each library has its dozen kinds
+        if written and isinstance(error, OSError):
+            raise
         why = in_one_line(f"{type(error).__name__}: {error}", 120)
-        raise MarkError(f"{path}: cannot be read as {kind} ({why}); export it again") from None
+        how, mend = ("written", "choose another format") if written else ("read", "export it again")
+        raise MarkError(f"{path}: cannot be {how} as {kind} ({why}); {mend}") from None
 
 # %% ../nbs/01c_foreign_files.ipynb #eb5ce600
 MOST_BYTES = 50_000_000  # that an archive may unpack to
@@ -293,7 +292,10 @@ def read_deepsqueak_mat(path: Path, how: Reading) -> pd.DataFrame:
 def write_deepsqueak_mat(marks: pd.DataFrame, path: Path) -> None:
     """Write marks, see `to_write`, as a detection file of DeepSqueak. Raises `MarkError` without bands."""
     if marks[["low_freq_hz", "high_freq_hz"]].isna().any(axis=None):
-        raise MarkError("DeepSqueak has a box for every call, and some bands are not known here")
+        raise MarkError(
+            "DeepSqueak has a box for every call, and some bands are not known here; convert the results "
+            "of usvbook build, which measures them, or choose another format"
+        )
     matio, tables = library("matio"), library("matio.utils.converters.mattables")
     classes = library("matio.utils.matclass")
     low, high = (marks[name].to_numpy() / 1e3 for name in ("low_freq_hz", "high_freq_hz"))
@@ -313,7 +315,7 @@ def write_deepsqueak_mat(marks: pd.DataFrame, path: Path) -> None:
     table = classes.MatlabOpaque(properties=inside, classname="table")
     audio = np.empty((1, 1), dtype=[("Filename", object)])
     audio["Filename"][0, 0] = np.array([marks["audio_path"].iloc[0] if len(marks) else ""])
-    with in_one_fault(path, "a MATLAB file"):
+    with in_one_fault(path, "a MATLAB file", written=True):
         matio.save_to_mat(str(path), {"Calls": table, "audiodata": audio}, version="v7.3")
 
 # %% ../nbs/01c_foreign_files.ipynb #a6601de1
@@ -418,5 +420,5 @@ def write_nwb(marks: pd.DataFrame, path: Path) -> None:
     for row in marks.to_dict("records"):
         table.add_interval(row["onset_s"], row["offset_s"], **{kind: row[kind] for kind in there})
     nwb.add_time_intervals(table)
-    with in_one_fault(path, "NWB"), pynwb.NWBHDF5IO(str(path), "w") as io:
+    with in_one_fault(path, "NWB", written=True), pynwb.NWBHDF5IO(str(path), "w") as io:
         io.write(nwb)

@@ -52,6 +52,14 @@ class Reading:
     encoding: str = "auto"  # or a name that Python knows, such as "cp1252"
     events: bool = False  # behaviour, which may last for minutes
 
+    def __post_init__(self) -> None:
+        for name in ("samplerate_hz", "duration_s"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise MarkError(
+                    f"{name} = {value} is no number above 0; leave it out or correct it"
+                )
+
 
 def remark(text: str) -> None:
     """A `MarkWarning`."""
@@ -323,10 +331,12 @@ def guard(
             f"{path}: calls of {middle:g} s at the median; are its times in milliseconds? then "
             'name its columns, such as onset_s = "start/1000"'
         )
-    behind = np.zeros(0, int) if duration_s is None else offset_s > duration_s + BEHIND_S
+    ends_s = math.inf if duration_s is None else duration_s
+    starts_late = (onset_s >= ends_s) & (offset_s > onset_s)  # nothing of it is in the recording
+    behind = (offset_s > ends_s + BEHIND_S) | starts_late
     if behind.any():
         k = int(np.argmax(behind))
-        ends = "" if onset_s[k] > float(duration_s or 0) else f" ends at {offset_s[k]} s"
+        ends = "" if onset_s[k] >= ends_s else f" ends at {offset_s[k]} s"
         raise MarkError(
             f"{path}: {place} {source_row[k]}: call at {onset_s[k]} s{ends}, but the recording is "
             f"{duration_s} s long (with duration_s={duration_s}): wrong recording? or times in "
@@ -360,6 +370,8 @@ def marks_of(
     data: dict[str, object] = {"onset_s": onset_s, "offset_s": offset_s}
     for name, values in words.items():
         column = pd.Series([""] * n if values is None else list(values), dtype="str")
+        if name == "channel":  # 1.0 is what pandas makes of 1 beside an empty field
+            column = column.str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
         data[name] = column.mask(column == "") if name == "animal" else column
     data["accepted"] = np.ones(n, bool) if accepted is None else accepted
     data |= {"low_freq_hz": band[0], "high_freq_hz": band[1]}

@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['Reader', 'Writer', 'FORMATS', 'HDF5', 'FAMILIES', 'Format', 'format_named', 'is_number', 'format_by_header',
-           'format_by_fields', 'format_by_bytes', 'sniff', 'named_format', 'read_file', 'read_marks', 'write_marks',
-           'read_events', 'stem_of', 'files_in', 'files_of_marks', 'places_to_write', 'named_marks', 'convert_marks']
+           'format_by_fields', 'format_by_bytes', 'sniff', 'named_format', 'read_file', 'read_marks', 'marks_for',
+           'of_file', 'write_all', 'write_marks', 'read_events', 'stem_of', 'files_in', 'files_of_marks',
+           'places_to_write', 'named_marks', 'convert_marks']
 
 # %% ../nbs/01b_marks.ipynb #a3bf60fb
 import glob
 import re
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +24,7 @@ from .files import PlaceError, in_one_line, in_one_move
 from usvbook.mark_tables import (
     NUMBER,
     MarkError,
+    MarkWarning,
     Reading,
     content_of,
     cut_line,
@@ -317,18 +321,14 @@ def read_marks(
     return read_file(path, fmt, how)
 
 # %% ../nbs/01b_marks.ipynb #74cf8313
-def write_marks(
-    table: pd.DataFrame,  # onset_s, offset_s, and any of MARK_COLUMNS, unit, name, similarity
-    path: str | Path,
+def marks_for(
+    table: pd.DataFrame,
+    path: Path,
     fmt: str,  # a name of FORMATS that is written
-    force: bool = False,  # replace a file that is there
-) -> Path:
-    """Write marks, or the calls of a results folder, as a file of another program.
-
-    Raises `MarkError` for marks that cannot be true or do not fit the format, `PlaceError` for a
-    file that is there.
-    """
-    path, form = Path(path).expanduser(), format_named(FAMILIES.get(fmt, (fmt,))[0])
+    force: bool,  # replace a file that is there
+) -> tuple[pd.DataFrame, Writer]:
+    """Marks as a format takes them, and what writes them. Raises as `write_marks` does."""
+    form = format_named(FAMILIES.get(fmt, (fmt,))[0])
     if form.writer is None:
         known = ", ".join(name for name, one in FORMATS.items() if one.writes)
         raise MarkError(f"format {fmt!r} is read, but not written; written are: {known}")
@@ -346,8 +346,51 @@ def write_marks(
         raise PlaceError(f"{path}: exists; choose another name, or pass force=True to replace it")
     if not path.parent.is_dir():
         raise PlaceError(f"{path}: its folder is not there; make it first")
-    with in_one_move(path) as beside:
-        form.writer(marks, beside)
+    return marks, form.writer
+
+# %% ../nbs/01b_marks.ipynb #e1b79d89
+@contextmanager
+def of_file(path: Path, beside: Path) -> Iterator[None]:
+    """What a writer says of the file beside, said of the file that is meant."""
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", MarkWarning)
+            yield
+    except MarkError as error:
+        raise MarkError(f"{path}: {str(error).removeprefix(f'{beside}: ')}") from None
+    for one in told:
+        kind = one.category
+        text = f"{path}: {one.message}" if issubclass(kind, MarkWarning) else str(one.message)
+        warnings.warn(text, kind, stacklevel=3)
+
+
+def write_all(
+    tables: Mapping[Path, pd.DataFrame],
+    fmt: str,  # a name of FORMATS that is written
+    force: bool = False,  # replace files that are there
+) -> None:
+    """Write all files, or none. Raises as `write_marks` does."""
+    ready = {path: marks_for(table, path, fmt, force) for path, table in tables.items()}
+    with ExitStack() as moves:
+        for path, (marks, writer) in ready.items():
+            beside = moves.enter_context(in_one_move(path))
+            with of_file(path, beside):
+                writer(marks, beside)
+
+# %% ../nbs/01b_marks.ipynb #ae55b899
+def write_marks(
+    table: pd.DataFrame,  # onset_s, offset_s, and any of MARK_COLUMNS, unit, name, similarity
+    path: str | Path,
+    fmt: str,  # a name of FORMATS that is written
+    force: bool = False,  # replace a file that is there
+) -> Path:
+    """Write marks, or the calls of a results folder, as a file of another program.
+
+    Raises `MarkError` for marks that cannot be true or do not fit the format, `PlaceError` for a
+    file that is there.
+    """
+    path = Path(path).expanduser()
+    write_all({path: table}, fmt, force)
     return path
 
 # %% ../nbs/01b_marks.ipynb #5dca134c
@@ -446,7 +489,7 @@ def convert_marks(
     how: Reading | None = None,  # what is told about the files
     force: bool = False,  # replace files that are there
 ) -> list[Path]:
-    """Marks of files, written in another format; see `write_marks`. Raises `MarkError`."""
+    """Marks of files, written in another format, all or none; see `write_marks`. Raises `MarkError`."""
     out, form = Path(out).expanduser(), format_named(FAMILIES.get(to, (to,))[0])
     parts = [named_marks(path, fmt, how or Reading()) for path in files_of_marks(places)]
     table = pd.concat(parts, ignore_index=True)
@@ -458,7 +501,15 @@ def convert_marks(
     for path in dict.fromkeys(where.values()):
         if path.exists() and not force:
             raise PlaceError(f"{path}: exists; choose another name, or pass force=True")
-    if out not in where.values():
-        out.mkdir(parents=True, exist_ok=True)
+    made = [p for p in (out, *out.parents) if not p.exists()] if out not in where.values() else []
+    if made:
+        out.mkdir(parents=True)
     file = table["audio_path"].map(where)
-    return [write_marks(table[file == path], path, to, force) for path in dict.fromkeys(file)]
+    try:
+        write_all({path: table[file == path] for path in dict.fromkeys(file)}, to, force)
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    return [*dict.fromkeys(file)]
