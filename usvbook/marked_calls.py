@@ -10,6 +10,7 @@ __all__ = ['MARK_ENDINGS', 'BESIDE_HZ', 'parts_of', 'likeness', 'recording_named
 # %% ../nbs/02i_marked_calls.ipynb #e3429c20
 import hashlib
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,8 @@ from .work_area import KeptSegmenter
 # %% ../nbs/02i_marked_calls.ipynb #fd3f5b2f
 def parts_of(path: str) -> list[str]:
     """The parts of a path from its end; of the last one what stands before the extension."""
-    parts = [part for part in re.split(r"[\\/]+", path.casefold()) if part]
+    whole = unicodedata.normalize("NFC", path).casefold()  # a Mac takes letters and accents apart
+    parts = [part for part in re.split(r"[\\/]+", whole) if part]
     return [stem_of(parts[-1]), *parts[-2::-1]] if parts else []
 
 
@@ -63,7 +65,8 @@ def words_apart(
     names: Sequence[str],  # paths
 ) -> tuple[list[tuple[str, ...]], set[str]]:  # words of each that count; others that have digits
     """What tells names apart: of `rec_1.wav` and `rec_2.wav` the words 1 and 2."""
-    words = [[w for w in re.split(r"[\W_]+", stem_of(name).casefold()) if w] for name in names]
+    stems = [parts_of(name)[0] for name in names]
+    words = [[word for word in re.split(r"[\W_]+", stem) if word] for stem in stems]
     common = {w for w in set.intersection(*map(set, words)) if not w.isdecimal()}
     apart = [tuple(w for w in own if w not in common) for own in words]
     return apart, {w for w in common if re.search(r"\d", w)}
@@ -324,7 +327,13 @@ class MarkedRecordings:
         return MarkedSegmenter(self.segmenter, marks)
 
     def segment(self, recording: Recording) -> Calls:
-        """The marked calls of a recording."""
+        """The marked calls of a recording; a `MarkWarning` for those of channels that it has not."""
+        if self.channel == "all" and recording.channel == 0 and recording.audio_path in self.marks:
+            there = ["", *map(str, range(recording.n_channels))]
+            lost = ~self.marks[recording.audio_path]["channel"].isin(there)
+            if lost.any():
+                text = f"{int(lost.sum())} mark(s) left out: of channels that it has not"
+                warnings.warn(f"{recording.audio_path}: {text}", MarkWarning, stacklevel=2)
         own = self.of(recording.audio_path, recording.channel)
         return (own if self.work is None else KeptSegmenter(own, self.work)).segment(recording)
 
