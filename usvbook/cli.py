@@ -157,6 +157,9 @@ def given_marks(
 ) -> "GivenMarks | None":
     """What a command is told about marks; None where there are none."""
     if not places:
+        if fmt or columns or decimal != "auto":
+            words = "--marks-format, --columns and --decimal say how marks are read"
+            raise Fault(f"{words}; name the marks too, with --marks")
         return None
     from usvbook.mark_tables import Reading
     from usvbook.marked_calls import GivenMarks

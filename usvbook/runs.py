@@ -479,9 +479,15 @@ def fit_calls(
     from usvbook.sequences import bouts
 
     if len(calls) < 2:
+        marked = "marked_label" in calls.table
         raise Fault(
-            f"{len(calls)} call(s) found, too few for a repertoire; lower threshold, check "
-            "the band (min_freq_hz, max_freq_hz), or add recordings"
+            f"{len(calls)} call(s) {'marked' if marked else 'found'}, too few for a repertoire; "
+            + (
+                "mark more"
+                if marked
+                else "lower threshold, check the band (min_freq_hz, max_freq_hz)"
+            )
+            + ", or add recordings"
         )
     repertoire, remark = make_repertoire(settings, len(calls), n_jobs)
     if remark:
@@ -614,7 +620,10 @@ def put_units(
 ) -> None:
     """Assign calls, and write their units into the table; Fault if there are none."""
     if not len(calls):
-        raise Fault("no calls found in these recordings, nothing to assign; check the band")
+        marked = "marked_label" in calls.table
+        how = "marked" if marked else "found"
+        what = "marks" if marked else "band"
+        raise Fault(f"no calls {how} in these recordings, nothing to assign; check the {what}")
     fitted, similarity = repertoire.nearest(calls)
     unit = repertoire.settle_units(repertoire.owners(fitted), similarity, leave_unlike)
     calls.table["unit"], calls.table["unit_fitted"] = unit, fitted
