@@ -4,7 +4,10 @@ import codecs
 import json
 import math
 import os
+import re
+import shutil
 import tempfile
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -19,7 +22,9 @@ from usvbook.files import Fault
 from usvbook.mark_tables import MARK_COLUMNS, MarkWarning, Reading
 from usvbook.marked_calls import MarkedRecordings, match_marks
 from usvbook.marks import FORMATS, read_events, read_marks, sniff, write_marks
+from usvbook.past_runs import calls_to_tune
 from usvbook.recordings import Recording
+from usvbook.run_record import Watch
 from usvbook.segmentation import MultitaperSegmenter
 
 SHARED = Path(os.environ.get("USVBOOK_DATA", "no such folder")).parent / "formats"
@@ -279,6 +284,48 @@ def test_a_file_beyond_its_recording(tmp_path):
         read_marks(path, duration_s=0.9)
 
 
+PLACES = {  # files of marks, recordings: what belongs to what
+    "accents, as a Mac takes them apart": (
+        [unicodedata.normalize("NFD", "Mäuse 1/Maus ä (a).Table.1.selections.txt")],
+        ["rec/Maus ä (a).wav", "rec/Maus ö (a).wav"], {0: 0},
+    ),
+    "beside their recordings": (["rec/m7.wav", "rec/m7.txt"], ["rec/m7.wav"], {1: 0}),
+    "brackets": (["a[1]/m7.txt"], ["m7.wav", "m8.wav"], {0: 0}),
+    "the same name in two folders": (
+        ["d1/m7.txt", "d2/m7.txt"], ["rec/d1/m7.wav", "rec/d2/m7.wav"], {0: 0, 1: 1}
+    ),
+    "numbers alone": (["ds_1.txt", "ds_3.txt"], ["m_1.wav", "m_2.wav", "m_3.wav"], {0: 0, 1: 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(PLACES))
+def test_which_recording_is_meant(name, tmp_path):
+    files, recordings, found = PLACES[name]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("0.1\t0.2\tup\n")
+    matched, _ = quietly(match_marks, [tmp_path], recordings)
+    got = {path: set(marks["file"]) for path, marks in matched.items()}
+    assert got == {recordings[r]: {str(tmp_path / files[f])} for f, r in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("files", "recordings", "words"),
+    [
+        (["d1/m7.txt"], ["rec/d2/m7.wav", "rec/d3/m7.wav"], "may be rec/d2/m7.wav or"),
+        (["ds_1.txt", "mupet_2.txt"], ["m_1.wav", "m_2.wav"], "such as m_1; name files alike"),
+        (["ds_2025_1.txt", "ds_2025_2.txt"], ["m_2024_1.wav", "m_2024_2.wav"], "name files alike"),
+        (["m7.txt"], ["m7.wav", "m7.csv"], "m7.csv: is no recording"),
+    ],
+)
+def test_which_recording_is_not_clear(files, recordings, words, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("0.1\t0.2\tup\n")
+    with pytest.raises(Fault, match=re.escape(words)):
+        match_marks([tmp_path], recordings)
+
+
 # ------------------------------------------------------------------------------ there and back
 
 NO_WORDS = ["Cc", "Cs", "Zl", "Zp", "Zs", "Cn", "Co"]
@@ -437,7 +484,7 @@ def test_pynwb_reads_the_same(tmp_path):
 # ----------------------------------------------------------------------------- the commands
 
 
-def test_round_trip_through_files(study, tmp_path, no_figures):
+def test_round_trip_through_files(study, tmp_path, no_figures, monkeypatch):
     """Build, convert for Raven, edit three rows, build from them: these three, and no others."""
     early = study[0] / "early"
     usvbook("build", early, "-o", tmp_path / "first", "--n-clusters", 4, "--n-seeds", 0)
@@ -477,7 +524,14 @@ def test_round_trip_through_files(study, tmp_path, no_figures):
     assert changed.index[changed.any(axis=1)].tolist() == [2]
     run = json.loads((tmp_path / "second" / "run.json").read_text())
     assert run["parameters"]["marks"] == "marks.csv"
-    assert (tmp_path / "second" / "marks.csv").is_file()
+    shutil.rmtree(tmp_path / "second" / "work", ignore_errors=True)
+    os.rename(tmp_path / "second", tmp_path / "moved")  # and measured once more, without the files
+    shutil.rmtree(tmp_path / "raven")
+    monkeypatch.chdir(tmp_path / "moved")
+    again = calls_to_tune([str(tmp_path / "moved")], {}, None, Watch())[0].table
+    again = again.sort_values(key, ignore_index=True)
+    assert again["marked_label"].tolist() == second["marked_label"].fillna("").astype(str).tolist()
+    assert np.allclose(again[["onset_s", "peak_freq_hz"]], second[["onset_s", "peak_freq_hz"]])
 
 
 def test_marks_of_other_tools(song, tmp_path, no_figures):
@@ -497,6 +551,16 @@ def test_marks_of_other_tools(song, tmp_path, no_figures):
     assert len(pd.read_csv(tmp_path / "next" / "calls.csv")) == 30
     code, said = run_command("build", song, tmp_path / "msa1_1.csv", "-o", tmp_path / "no", *marks)
     assert code == 1 and "msa1_1.csv: is no recording" in said
+    (tmp_path / "song.csv").write_text("onset_s,offset_s,label\n")
+    few = ("build", song, "-o", tmp_path / "no", "--marks", tmp_path / "song.csv")
+    for command, line in (
+        (few, "0 call(s) marked, too few for a repertoire; mark more"),
+        (("build", song, "-o", tmp_path / "no", "--decimal", "comma"), "name the marks too"),
+        (("convert", tmp_path / "msa1_1.csv", "--to", "raven", "-o", tmp_path / "no",
+          "--samplerate-hz", 0), "--samplerate-hz = 0.0 is no number above 0"),
+    ):  # fmt: skip
+        code, said = run_command(*command)
+        assert code == 1 and line in said and "Traceback" not in said
     with pytest.raises(AssertionError, match="milliseconds"):
         (tmp_path / "song.txt").write_text("100\t101\tup\n")
         usvbook(*words[:-1], tmp_path / "never", "--marks", tmp_path / "song.txt")
