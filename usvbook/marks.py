@@ -351,7 +351,7 @@ def marks_for(
 # %% ../nbs/01b_marks.ipynb #e1b79d89
 @contextmanager
 def of_file(path: Path, beside: Path) -> Iterator[None]:
-    """What a writer says of the file beside, said of the file that is meant."""
+    """What a writer says of the file beside, remarks or the `MarkError` it raises, said of the file."""
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", MarkWarning)
