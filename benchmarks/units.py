@@ -6,6 +6,8 @@
 
 Synthetic mice (`make_study`, 2 + 2 animals, 440 calls, 11 classes, at 8, 12 and 20 dB, cut at their
 true times) and, where the folder has it, the song of a finch (`finch/syllables.csv`, 9 classes).
+For `order` the mice are at 12 dB, and in a share of their calls (`--orders`) follow a rule of their
+strain.
 All calls, no split; the embedding's rows normalised; normalised mutual information (NMI), adjusted
 Rand index (ARI) and purity against the true classes. Calls without picture have
 a unit of their own.
@@ -16,6 +18,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +38,7 @@ from usvbook.self_expression import SolverOptions
 from usvbook.sequences import bouts
 from usvbook.simulated_pictures import simulated_pictures
 from usvbook.ssc import Grouped, call_graph, cut_graph
-from usvbook.synthesis import make_study
+from usvbook.synthesis import CLASSES, make_study
 
 SONG = {"min_freq_hz": 500, "max_freq_hz": 10_000, "window_s": 0.016, "hop_s": 0.001}
 
@@ -162,12 +165,33 @@ def compare_numbers(args: argparse.Namespace) -> None:
         print(f"  {name:20} {taken:.3f}  {most:.3f}")
 
 
+def ordered_mice(args: argparse.Namespace) -> Iterator[Known]:
+    """Mice whose calls follow one another: `order` of them by a rule, the rest by chance.
+
+    The rule is another for each of the two strains: a ring of all classes, drawn by chance.
+    """
+    n = len(CLASSES)
+    for order, seed in product(args.orders, args.seeds):
+        rng, rules = np.random.default_rng(seed), {}
+        for strain in ("A", "B"):
+            ring = rng.permutation(n)
+            rules[strain] = np.full((n, n), (1 - order) / n)
+            rules[strain][ring, np.roll(ring, -1)] += order
+        how = {"snr_db": 12, "random_state": seed, "transitions": rules if order else None}
+        with tempfile.TemporaryDirectory() as folder:
+            marks = make_study(folder, 2, 110, **how)
+            vectors = measured(marks, Path(folder), {}, ["band"])
+        classes, bout = marks["call_class"].to_numpy(), bouts(marks, by=("audio_path",))
+        yield Known(f"mice, order {order:g}", vectors, classes, (11, 20), bout)
+
+
 def compare_orders(args: argparse.Namespace) -> None:
     """Units without and with context, in the true order and after the order was shuffled."""
-    for known in studies(args.data, args.seeds, args.levels_db, args.pictures):
+    finch = studies(args.data, [], [], ["band"])
+    for known in chain(ordered_mice(args), finch):
         for picture, X in known.vectors.items():
             there = np.flatnonzero(~degenerate_rows(X))
-            rng, ks = np.random.default_rng(0), (*known.ks, 40)
+            rng, ks = np.random.default_rng(0), known.ks
             for order in ("true", "shuffled"):
                 at = there if order == "true" else rng.permutation(there)
                 bout = np.sort(known.bout[there])
@@ -201,6 +225,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("USVBOOK_DATA"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--levels-db", type=float, nargs="*", default=[8, 12, 20])
+    parser.add_argument("--orders", type=float, nargs="*", default=[0, 0.3, 0.6, 0.9])
     parser.add_argument("--methods", nargs="+", default=["lasso", "ward", "kmeans", "cosine"])
     parser.add_argument("--pictures", nargs="+", default=["cut", "frequency", "band"])
     args = parser.parse_args()
