@@ -1,4 +1,4 @@
-# make demo   set up, build the repertoire of a synthetic study, say where the results lie
+# make demo   set up, run a synthetic study from one file to its front page, say where it lies
 # make test   set up, check code and notebooks, run all tests
 # make coverage   which lines of the package notebooks and tests run
 # make site   run every notebook and render the documentation into _docs

@@ -646,6 +646,7 @@ def study_command(
 ) -> None:
     """All of a study from one file: build, compare, sequences, each where something changed."""
     with one_line("study", goes_on=not new):
+        from usvbook.front_page import plain_answers
         from usvbook.whole_study import new_plan, run_study
 
         if new:
@@ -653,8 +654,10 @@ def study_command(
             return
         if out is None:
             raise Fault("out: name a folder for the study")
-        for name, anew in run_study(plan, out, n_jobs).items():
-            tell(f"{name + ':':12}{'done' if anew else 'as before'}", result=True)
+        for name, why in run_study(plan, out, n_jobs).items():
+            tell(f"{name + ':':12}{f'done, {why}' if why else 'kept as it was'}", result=True)
+        for answer in plain_answers(out):
+            tell(answer, result=True)
         tell(f"front page: {out / 'index.html'}", result=True)
 
 # %% ../nbs/29_cli.ipynb #b28839d2
@@ -699,24 +702,30 @@ def demo(
     n_jobs: JOBS = None,
     force: FORCE = False,
 ) -> None:
-    """Write a synthetic study, build its repertoire, compare it with the truth and two strains."""
+    """Write a synthetic study of two strains in one file, run it, and hold it against the truth."""
     with one_line("demo"):
-        known, compared = run_demo(out, n_jobs=n_jobs, force=force)
+        shown = run_demo(out, n_jobs=n_jobs, force=force)
+        known = shown.known
         lines = [
             "Against the truth of this synthetic study:",
             f"  calls   precision {known['precision']:.3f}, recall {known['recall']:.3f}",
             f"  units   adjusted Rand index {known['ari']:.3f}, normalised mutual information "
             f"{known['nmi']:.3f}",
-            "Do the two strains sing differently? The animal is the case:",
-            *(f"  {name:8}{said}" for name, said in compared.items()),
+            "Do the two strains sing differently, and in another order? The animal is the case:",
+            *(f"  {answer}" for answer in shown.answers),
             "Where everything lies:",
         ]
-        places = {"results/report.html": "what was found; opens in a browser"}
+        places = {"index.html": "the front page; opens in a browser, and leads to the reports"}
+        places |= {"study.toml": "the file of the study: change it, and run the command below"}
         places |= {"comparison/report.html": "the two strains compared"}
+        places |= {"order/report.html": "in which order they call"}
+        places |= {"results/report.html": "what was found"}
         places |= {f"results/{name}": text for name, text in FILES.items()}
         places |= {"recordings/": "the recordings, and truth.csv"}
         places |= {"animals.csv": "which animal is in which recording"}
         lines += [f"  {out.as_posix()}/{name:24}{text}" for name, text in places.items()]
+        plan = shlex.quote(str(out / "study.toml"))
+        lines.append(f"next: usvbook study {plan} -o {shlex.quote(str(out))}")
         tell("\n".join(lines), result=True)
 
 # %% ../nbs/29_cli.ipynb #3b2e0100
