@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KIND_WORDS', 'OURS_OF_STUDY', 'DECIDED_ON', 'STEPS', 'Plan', 'check_names', 'is_of_kind', 'options_of', 'check_plan',
            'read_plan', 'few_animals', 'plan_text', 'new_plan', 'key_of', 'old_keys', 'why_anew', 'has_decisions',
-           'keep_decided', 'settle_decided', 'bring_decisions', 'notes_of_decisions', 'in_file_words', 'check_tables',
+           'put_aside', 'put_back', 'bring_decisions', 'notes_of_decisions', 'in_file_words', 'check_tables',
            'calls_in', 'steps_of', 'parts_of', 'make_units', 'run_step', 'run_study', 'write_keys']
 
 # %% ../nbs/24f_whole_study.ipynb #5eb3ac95
@@ -274,45 +274,41 @@ def has_decisions(
     return bool(found.decisions) and found.repertoire == hash_of_file(repertoire)
 
 # %% ../nbs/24f_whole_study.ipynb #f8b9f85c
-def keep_decided(
-    out: Path,  # folder of the study
-) -> Path | None:  # decided-1, decided-2, ...; None: nothing was decided
-    "Before a build: keep what decisions are about, so that they can be carried over."
+def put_aside(
+    out: Path,  # folder of the study, before a build
+) -> None:
+    "Put decisions, with a copy of what they are about, into a folder decided-1, decided-2, ..."
     results = out / "results"
-    if not has_decisions(results):
-        return None
-    text = (results / LOG).read_bytes()
-    for one in out.glob("decided-*"):  # of a run that was ended
-        if (one / LOG).is_file() and (one / LOG).read_bytes() == text:
-            return one
-    number = 1
-    while (out / f"decided-{number}").exists():
-        number += 1
-    kept = out / f"decided-{number}"
-    fresh = out / f".decided-{number}.part"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    for name in DECIDED_ON:
-        if (results / name).is_file():
-            shutil.copy2(results / name, fresh / name)
-    os.replace(fresh, kept)
-    return kept
+    if has_decisions(results):
+        number = 1
+        while (out / f"decided-{number}").exists():
+            number += 1
+        fresh = out / f".decided-{number}.part"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        for name in DECIDED_ON:
+            if (results / name).is_file():
+                shutil.copy2(results / name, fresh / name)
+        os.replace(fresh, out / f"decided-{number}")
+        (results / LOG).unlink()
+    elif (results / LOG).is_file() and not read_log(results / LOG).decisions:
+        (results / LOG).unlink()  # begun, and nothing decided
 
 # %% ../nbs/24f_whole_study.ipynb #2483ee44
-def settle_decided(
-    out: Path,  # folder of the study, after a build
-    kept: Path | None,  # see keep_decided
+def put_back(
+    out: Path,  # folder of the study, after a build, whether it went well or not
 ) -> None:
-    "Leave decisions where they still hold; else they are in the folder that was kept, and there only."
-    log = out / "results" / LOG
-    if has_decisions(out / "results"):
-        if kept is not None:
+    "Put decisions back that hold for the units that are there; the others stay aside."
+    from usvbook.recordings import sha256 as hash_of_file
+
+    log, repertoire = out / "results" / LOG, out / "results" / "repertoire.npz"
+    for kept in sorted(out.glob("decided-*"), reverse=True):
+        if log.exists() or not repertoire.is_file() or not has_decisions(kept):
+            continue
+        if read_log(kept / LOG).repertoire == hash_of_file(repertoire):
+            with in_one_move(log) as beside:
+                shutil.copyfile(kept / LOG, beside)
             shutil.rmtree(kept)
-    elif log.is_file():
-        copies = [one / LOG for one in out.glob("decided-*")]
-        same = [one for one in copies if one.is_file() and one.read_bytes() == log.read_bytes()]
-        if same or not read_log(log).decisions:
-            log.unlink()
 
 # %% ../nbs/24f_whole_study.ipynb #e0e6fe73
 def bring_decisions(
@@ -346,10 +342,9 @@ def notes_of_decisions(
     out: Path,  # folder of the study
 ) -> list[str]:
     "What is to be known of decisions that are about an earlier build."
-    said, log = [], out / "results" / LOG
-    counts = log.read_bytes() if log.is_file() else b""
+    said = []
     for kept in sorted(out.glob("decided-*")):
-        if has_decisions(kept) and not counts.startswith((kept / LOG).read_bytes()):
+        if has_decisions(kept):
             n = len(read_log(kept / LOG).decisions)
             words = ["usvbook", "curate", "carry", str(kept), str(out / "results"), "--take"]
             said.append(
@@ -463,13 +458,13 @@ def make_units(
 
     results, given = out / "results", plan.settings
     if plan.repertoire is None:
-        kept = keep_decided(out)
+        put_aside(out)
         try:
             build_repertoire(
                 plan.recordings, results, given, n_jobs, True, plan.n_seeds, overlaps=plan.overlaps
             )
         finally:
-            settle_decided(out, kept)
+            put_back(out)
         return
     assign_recordings(
         plan.repertoire, plan.recordings, results, given.get("channel"), n_jobs, True,
