@@ -1,6 +1,8 @@
 """Overlapping calls: found and marked, also where it is hard."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -11,6 +13,7 @@ import soundfile as sf
 
 from usvbook.calls import Calls
 from usvbook.files import Fault
+from usvbook.overlap_parts import separate_overlaps
 from usvbook.overlaps import OVERLAP_COLUMNS, count_calls, mark_overlaps
 from usvbook.recordings import Recording
 from usvbook.runs import assign_recordings, build_repertoire
@@ -124,3 +127,60 @@ def test_build_and_assign_say_how_many(tmp_path):
     with pytest.raises(Fault, match="overlaps = 'both' is not known"):
         build_repertoire(songs, tmp_path / "other", {"n_clusters": 3}, n_seeds=0, overlaps="both")
     assert not (tmp_path / "other").exists()  # refused before the search
+
+
+def test_build_and_assign_take_apart(tmp_path):
+    two_mice = {"overlap": 0.4, "animal": ["m1", "m2"], "snr_db": 24}
+    songs = [str(tmp_path / "4.wav")]
+    sf.write(songs[0], synthesize(4, 18, random_state=4, **two_mice)[0], 250_000)
+    slow, _ = synthesize(1, 4, 192_000, random_state=6, overlap=1.0, snr_db=24)
+    sf.write(tmp_path / "slow.wav", slow, 192_000)  # no network fits
+    (tmp_path / "who.csv").write_text("audio_path,animal\n4,a\nslow,c\n")
+    with mock.patch("usvbook.runs.draw_figures", return_value={}):
+        for way in ("mark", "separate"):
+            more = {"n_seeds": 0, "animals": tmp_path / "who.csv", "overlaps": way}
+            build_repertoire(songs, tmp_path / way, {"n_clusters": 3}, **more)
+    for name in ("calls.csv", "units.csv", "repertoire.npz"):  # what was there stays as it is
+        assert (tmp_path / "mark" / name).read_bytes() == (
+            tmp_path / "separate" / name
+        ).read_bytes()
+    calls = pd.read_csv(tmp_path / "separate" / "calls.csv")
+    table = pd.read_csv(tmp_path / "separate" / "calls_separated.csv")
+    parts, taken = table[table["separated"]], table["overlap_key"].dropna().unique()
+    assert len(taken) > 1 and len(table) == len(calls) - len(taken) + len(parts)
+    assert (calls.set_index("call_key").loc[taken, "n_sources"] > 1).all()
+    assert (parts["animal"] == "a").all() and (parts["unit"] >= 0).all()
+    assert "taken apart into" in (tmp_path / "separate" / "report.html").read_text()
+    assert not (tmp_path / "mark" / "calls_separated.csv").exists()
+    path, given = tmp_path / "separate" / "repertoire.npz", [*songs, str(tmp_path / "slow.wav")]
+    with mock.patch("usvbook.runs.save_figures", return_value={}):
+        for n in (1, 2):
+            assign_recordings(path, given, tmp_path / f"n{n}", n_jobs=n, overlaps="separate")
+    tables = [(tmp_path / f"n{n}" / "calls_separated.csv").read_bytes() for n in (1, 2)]
+    assert tables[0] == tables[1]
+    assert "no network comes with the package" in (tmp_path / "n1" / "run.json").read_text()
+    again = pd.read_csv(tmp_path / "n1" / "calls_separated.csv")
+    new = again[again["separated"]]
+    same = ["overlap_key", "voice", "unit", "onset_s", "trust"]
+    pd.testing.assert_frame_equal(
+        new[same].reset_index(drop=True), parts[same].reset_index(drop=True)
+    )
+
+
+def test_torch_is_loaded_only_to_take_apart():
+    code = "import sys, usvbook.runs, usvbook.overlaps; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_parts_of_an_overlap_near_a_neighbour(tmp_path):
+    """Neighbours 20 ms away are neither part of the overlap nor changed by it."""
+    lone = [(0.30, 0.05, LOW, 0.0), (0.51, 0.05, HIGH, 0.0)]
+    both = [(0.40, 0.07, LOW, 0.0), (0.41, 0.07, HIGH, 0.0)]
+    calls = MultitaperSegmenter().segment(Recording(written(tmp_path / "x.wav", *lone, *both)))
+    assert mark_overlaps(calls)["n_sources"].tolist() == [1, 2, 1]
+    parts = separate_overlaps(calls).parts
+    assert parts is not None and parts.table["overlap"].eq(1).all()
+    means = sorted(parts.table.groupby("voice")["mean_freq_hz"].first())
+    assert abs(means[0] - 54_000) < 6_000 and abs(means[1] - 76_000) < 6_000
+    assert parts.table["onset_s"].between(0.38, 0.45).all() and (parts.table["trust"] > 0.5).all()

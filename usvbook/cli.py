@@ -104,7 +104,7 @@ CHANNEL = Annotated[
 ]
 CONFIG = Annotated[Path | None, typer.Option("--config", help="TOML file with settings")]
 OVER = Annotated[
-    str, typer.Option("--overlaps", help="calls over one another: mark them, or none to leave them")
+    str, typer.Option("--overlaps", help="calls over one another: mark, separate, or none")
 ]
 SEGMENTER = Annotated[
     str | None, typer.Option("--segmenter", help="multitaper or mupet  \\[default: multitaper]")

@@ -35,6 +35,7 @@ from usvbook.run_record import (
     write_run,
     write_table,
 )
+from .separated_calls import SEPARATED_FILES, separated_table, write_separated
 from .settings import make_repertoire, make_segmenter
 
 # %% ../nbs/22_runs.ipynb #adfae448
@@ -387,7 +388,9 @@ def told_of_run(
         "run": run,
         "failed": errors,
         "warnings": [text for text in run["notes"] if text not in {e for _, e in errors}],
-        "files": {n: t for n, t in (FILES | MARKS_FILE).items() if (folder / n).exists()},
+        "files": {
+            n: t for n, t in (FILES | MARKS_FILE | SEPARATED_FILES).items() if (folder / n).exists()
+        },
     }
 
 # %% ../nbs/22_runs.ipynb #6a377d67
@@ -418,7 +421,7 @@ def drop_done(
             drop_unused(work, done.calls)
 
 # %% ../nbs/22_runs.ipynb #a15f0002
-OVERLAPS = ("mark", "none")  # what is done about calls that lie over one another
+OVERLAPS = ("mark", "separate", "none")  # what is done about calls that lie over one another
 
 
 def check_overlaps(
@@ -543,7 +546,7 @@ def build_repertoire(
     force: bool = False,
     n_seeds: int = 3,  # fits with other seeds; 0: no stability is stated, of halves neither
     animals: Path | None = None,  # study table: which animal is in which recording
-    overlaps: str = "mark",  # calls that lie over one another; "none": they are not looked for
+    overlaps: str = "mark",  # calls that lie over one another, one of OVERLAPS
     marks: "GivenMarks | None" = None,  # calls that are measured in place of a search
 ) -> "Repertoire":  # fitted
     """The main job: recordings in, a folder with calls, units, figures and report out.
@@ -569,6 +572,8 @@ def build_repertoire(
             repertoire.channel_ = channel.lower()  # "all" as well, if calls are in one of them only
             repertoire.save(folder / "repertoire.npz")
             add_animals(animals, calls.table, files, watch)
+            if overlaps == "separate" and "n_sources" in calls.table:
+                write_separated(folder, separated_table(repertoire, calls, files, watch))
             tell("drawing")
             units = unit_table(calls.table, X)
             views = look_at(calls.table, files, calls.band_hz, watch)
@@ -659,7 +664,7 @@ def assign_recordings(
     leave_unlike: bool = False,  # calls that are not like their unit get none (-1)
     animals: Path | None = None,  # study table: which animal is in which recording
     repertoire: "Repertoire | None" = None,  # as people curated it; None: as it is in its file
-    overlaps: str = "mark",  # calls that lie over one another; "none": they are not looked for
+    overlaps: str = "mark",  # calls that lie over one another, one of OVERLAPS
     marks: "GivenMarks | None" = None,  # calls that are measured in place of a search
 ) -> "pd.DataFrame":  # calls, with unit, is_like_unit, similarity
     """Find the calls of new recordings and assign them to the units of a saved repertoire.
@@ -692,6 +697,9 @@ def assign_recordings(
                 put_units(repertoire, done.calls, leave_unlike)
                 mark_calls(table, done.files, repertoire.decided_)
             add_animals(animals, table, done.files, watch)
+            if overlaps == "separate" and "n_sources" in table:
+                own = separated_table(repertoire, done.calls, done.files, watch, leave_unlike)
+                write_separated(folder, own)
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
             parameters |= {"leave_unlike": leave_unlike, "overlaps": overlaps}
