@@ -147,8 +147,37 @@ class _Asked(BaseEstimator):
     def _checked(self, calls: Calls | np.ndarray, reset: bool) -> np.ndarray:
         return checked_rows(self, self.vectors(calls), 2 if reset else 1, reset)
 
+# %% ../nbs/08_repertoire.ipynb #f0a14850
+class _Around(_Asked):
+    """What is kept of the calls, and their order in time."""
+
+    def _in_context(
+        self, grouped: Grouped, takes_part: np.ndarray, bout: np.ndarray | None
+    ) -> tuple[Grouped, dict[str, float | int]]:
+        """Units in context, where that is asked for and the gate is open; numbers about it."""
+        if self.context == 0:
+            return grouped, {}
+        if bout is None:
+            warnings.warn(f"context = {self.context} plays no part: give bout", stacklevel=3)
+            return grouped, {}
+        found, gate = regroup_in_context(
+            grouped, parted_bouts(bout, takes_part), self.n_clusters, self.context,
+            self.normalise, self.random_state,
+        )  # fmt: skip
+        kept = adjusted_rand_score(grouped.labels, found.labels)
+        numbers = {"order_gain": gate.gain, "order_gain_shuffled": gate.shuffled}
+        known: dict[str, float | int] = {n: v for n, v in numbers.items() if np.isfinite(v)}
+        return found, known | {"context_used": int(gate.is_open), "context_kept_ari": float(kept)}
+
+    def remember(self, calls: Calls | np.ndarray) -> None:
+        """Keep how the calls were found; only needed where vectors of `Calls` were fitted."""
+        self.segmenter_ = dict(getattr(calls, "segmenter", {}))
+        self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
+        table = getattr(calls, "table", None)
+        self.channel_ = "0" if table is None else channel_of(table)
+
 # %% ../nbs/08_repertoire.ipynb #9b582850
-class _Steps(_Asked):
+class _Steps(_Around):
     """How a repertoire is fitted."""
 
     def fit(
@@ -189,31 +218,6 @@ class _Steps(_Asked):
         self.decided_: Decided | None = None
         return self
 
-    def _in_context(
-        self, grouped: Grouped, takes_part: np.ndarray, bout: np.ndarray | None
-    ) -> tuple[Grouped, dict[str, float | int]]:
-        """Units in context, where that is asked for and the gate is open; numbers about it."""
-        if self.context == 0:
-            return grouped, {}
-        if bout is None:
-            warnings.warn(f"context = {self.context} plays no part: give bout", stacklevel=3)
-            return grouped, {}
-        found, gate = regroup_in_context(
-            grouped, parted_bouts(bout, takes_part), self.n_clusters, self.context,
-            self.normalise, self.random_state,
-        )  # fmt: skip
-        kept = adjusted_rand_score(grouped.labels, found.labels)
-        numbers = {"order_gain": gate.gain, "order_gain_shuffled": gate.shuffled}
-        known: dict[str, float | int] = {n: v for n, v in numbers.items() if np.isfinite(v)}
-        return found, known | {"context_used": int(gate.is_open), "context_kept_ari": float(kept)}
-
-    def remember(self, calls: Calls | np.ndarray) -> None:
-        """Keep how the calls were found; only needed where vectors of `Calls` were fitted."""
-        self.segmenter_ = dict(getattr(calls, "segmenter", {}))
-        self.band_hz_ = tuple(getattr(calls, "band_hz", (0.0, 0.0)))
-        table = getattr(calls, "table", None)
-        self.channel_ = "0" if table is None else channel_of(table)
-
 # %% ../nbs/08_repertoire.ipynb #dd7a7e5d
 class UnlikeWarning(UserWarning):
     """Assigned calls are less like their units than the calls the units were made with."""
@@ -248,9 +252,9 @@ class _Fitted(_Steps):
         check_is_fitted(self)
         return segmenter_of(self.segmenter_)
 
-# %% ../nbs/08_repertoire.ipynb #f9284f49
-class _Assigning(_Fitted):
-    """How new calls get a unit."""
+# %% ../nbs/08_repertoire.ipynb #b588bea6
+class _Nearest(_Fitted):
+    """Which prototype a new call is nearest to, and whose that is."""
 
     def nearest(self, calls: Calls | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The most similar prototype of each call, and the similarity: (n,), (n,).
@@ -278,6 +282,10 @@ class _Assigning(_Fitted):
         unit = np.full(last + 2, -1)
         unit[self.decided_.numbers] = self.decided_.owners
         return unit[numbers]
+
+# %% ../nbs/08_repertoire.ipynb #f9284f49
+class _Assigning(_Nearest):
+    """How new calls get a unit."""
 
     def settle_units(
         self,
