@@ -7,8 +7,8 @@ __all__ = ['MOST_EXACT', 'Names', 'MEASURES', 'check_groups', 'number_of_relabel
            'least_p', 'p_of', 'sums_within', 'observed_first', 'pseudo_f', 'permanova', 'principal_coordinates',
            'spatial_median', 'distances_from_median', 'anova_f', 'dispersion', 'moments', 'welch_t', 'paired_t',
            'family_p', 'interval', 'hedges_g', 'cliffs_delta', 'check_two', 'centred', 'tests', 'compare_values',
-           'compare_units', 'animal_measures', 'compare_measures', 'compare_pairs', 'plot_unit', 'left_out_distances',
-           'area_under_curve', 'decode']
+           'compare_units', 'animal_measures', 'compare_measures', 'holm', 'compare_pairs', 'plot_unit',
+           'left_out_distances', 'area_under_curve', 'decode']
 
 # %% ../nbs/13a_groups.ipynb #656340c0
 import warnings
@@ -477,6 +477,16 @@ def compare_measures(
     return found.rename_axis("measure").reset_index()
 
 # %% ../nbs/13a_groups.ipynb #a9e3eff1
+def holm(
+    p: np.ndarray,  # (m,)
+) -> np.ndarray:  # (m,)
+    "Holm's correction of several p."
+    order = np.argsort(p, kind="stable")
+    steps, found = np.asarray(p, float)[order] * np.arange(len(p), 0, -1), np.empty(len(p))
+    found[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return found
+
+
 def compare_pairs(
     counts: pd.DataFrame,  # (n_animals, n_units)
     group: Names,  # (n_animals,) names of two groups or more
@@ -496,10 +506,7 @@ def compare_pairs(
         ways, _ = relabelings(names[inside], kept[0], kept[1], n, random_state)
         rows.append({"group_a": a, "group_b": b} | permanova(D, names[inside], ways))
     table = pd.DataFrame(rows)
-    order = np.argsort(table["p"].to_numpy(), kind="stable")
-    steps = table["p"].to_numpy()[order] * np.arange(len(order), 0, -1)
-    table.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(steps), 1)
-    return table
+    return table.assign(p_holm=holm(table["p"].to_numpy()))
 
 # %% ../nbs/13a_groups.ipynb #8e1c2653
 def plot_unit(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_LABELS', 'Questions', 'as_gap', 'own_cases', 'place_events', 'Order', 'threshold', 'order_of', 'unequal',
-           'compare_order', 'around_events', 'order_of_results']
+           'numbers_between', 'pairs_between', 'compare_order', 'around_events', 'made_by_order', 'order_of_results']
 
 # %% ../nbs/24d_sequence_studies.ipynb #64182606
 from collections.abc import Sequence
@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from .animals import animal_of_calls, call_rates, matching_row, named
+from .equal_order import EQUAL_NUMBERS, LEAST_TRANSITIONS, equal_order
 from .files import Fault
+from .groups import holm
 from .rates import event_changes, event_rate, rates_of_animals
 from usvbook.sequences import (
     SEQUENCE_NUMBERS,
@@ -127,7 +129,9 @@ class Order:
     events: pd.DataFrame | None = None  # with the paths of the calls
     around: dict[str, pd.DataFrame] = field(default_factory=dict)  # label -> event_rate
     changes: pd.DataFrame | None = None  # one row an animal and label
+    equal_m: int = 0  # transitions of each animal, see usvbook.equal_order; 0: too few
     compared: pd.DataFrame | None = None  # numbers between groups
+    pairs: pd.DataFrame | None = None  # every two of more than two groups
     matrices: dict[str, float] = field(default_factory=dict)  # PERMANOVA of the transitions
     notes: list[str] = field(default_factory=list)  # what was left out, or is to be known
 
@@ -172,12 +176,13 @@ def order_of(
     numbers = sequence_numbers(ordered, who, K, questions.n_shuffles, design.random_state)
     length = recordings.drop_duplicates("audio_path").set_index("audio_path")["duration_s"]
     rates = call_rates(calls, animals, length)[["minutes", "per_minute"]]
-    numbers = rates.join(numbers).rename_axis("animal")
     counts = transitions_of(ordered, who, K)
+    equal, m = equal_order(ordered, who, counts, design.random_state)
+    numbers = rates.join(numbers).join(equal).rename_axis("animal")
     over = rates_of_animals(calls, recordings, animals, questions.bin_s)
     by_gap = bouts_by_gap(calls, sorted({0.1, 0.25, 0.5, 1.0, 2.0, max_gap_s}))
     found = Order(questions, design, ordered, recordings, animals, cases, max_gap_s, fit, by_gap,
-                  numbers, counts, over)  # fmt: skip
+                  numbers, counts, over, equal_m=m)  # fmt: skip
     few = [str(name) for name, N in counts.items() if N.sum() < 5 * N.size]
     if few:
         found.notes.append(
@@ -202,32 +207,88 @@ def unequal(
     words = ", ".join(f"{name} {mean:.0f}" for name, mean in means.items())
     return [
         f"transitions an animal differ between groups ({words}): the held-out gain grows with the "
-        "number of calls by itself; read the corrected information first"
+        "number of calls by itself; read the numbers at equal transitions first"
     ]
 
 # %% ../nbs/24d_sequence_studies.ipynb #b2490c83
+def numbers_between(
+    found: Order,
+    values: pd.DataFrame,  # (n_animals, k), indexed by animal; who lacks one takes no part
+) -> tuple[pd.DataFrame | None, Cases]:  # None: too few animals; those that take part
+    "Numbers of animals between the groups, with the smallest p that there can be."
+    there = values.dropna()
+    assert found.cases is not None
+    names = [one for one in found.cases.group.index if one in there.index]
+    cases = found.cases.of(names).whole()
+    sizes = cases.sizes()
+    if len(sizes) < 2 or min(sizes.values()) < 3:
+        return None, cases
+    n, seed = found.design.n_permutations, found.design.random_state
+    given = cases.group, [*map(str, there)], cases.strata, cases.paired, n, seed
+    table = compare_numbers(there.loc[cases.group.index], *given)
+    return table.assign(least_p=cases.floor(found.design)), cases
+
+# %% ../nbs/24d_sequence_studies.ipynb #04355960
+def pairs_between(
+    found: Order,
+    values: pd.DataFrame,  # (n_animals, k) of the animals that take part
+    cases: Cases,
+    matrices: bool = False,  # transition matrices as well
+) -> pd.DataFrame:  # one row a pair of groups and number; empty for two groups
+    "Every two of more than two groups, with Holm's correction for the number of pairs."
+    n, seed, parts = found.design.n_permutations, found.design.random_state, []
+    for a, b, two in cases.two_by_two() if cases.group.nunique() > 2 else []:
+        given = two.strata, two.paired, n, seed
+        own = values.loc[two.group.index]
+        table = compare_numbers(own, two.group, [*map(str, own)], *given)
+        table = table.rename(columns={f"mean_{a}": "mean_a", f"mean_{b}": "mean_b"})
+        if matrices:
+            counts = {one: found.transitions[one] for one in two.group.index}
+            row = compare_matrices(counts, two.group, *given)
+            kept = {name: row[name] for name in ("F", "R2", "p", "n")}
+            extra = pd.DataFrame([{"number": "transition matrices"} | kept])
+            table = pd.concat([table, extra], ignore_index=True)
+        table.insert(0, "group_b", b)
+        table.insert(0, "group_a", a)
+        parts.append(table.assign(least_p=two.floor(found.design)))
+    if not parts:
+        return pd.DataFrame()
+    every = pd.concat(parts, ignore_index=True)
+    by_number = every.groupby("number", sort=False)["p"]
+    return every.assign(p_holm=by_number.transform(lambda p: holm(p.to_numpy())))
+
+# %% ../nbs/24d_sequence_studies.ipynb #53a9ad32
 def compare_order(
-    found: Order,  # gets compared and matrices
+    found: Order,  # gets compared, pairs and matrices
 ) -> None:
     "Numbers and transition matrices between the groups, where there are three animals a group."
     if found.cases is None:
         return
-    there = found.numbers[["per_minute", *SEQUENCE_NUMBERS]].dropna()
-    cases = found.cases.of([one for one in found.cases.group.index if one in there.index]).whole()
+    values = found.numbers[["per_minute", *SEQUENCE_NUMBERS]]
+    table, cases = numbers_between(found, values)
     left = [str(one) for one in found.cases.group.index if one not in cases.group.index]
     if left:
         found.notes.append(f"too silent to tell an order, or without a partner: {named(left)}")
-    sizes = cases.sizes()
-    if len(sizes) < 2 or min(sizes.values()) < 3:
+    if table is None:
         found.notes.append("nothing is tested: a group has fewer than three animals with an order")
         return
     found.notes += unequal(found.numbers["n_transitions"].loc[cases.group.index], cases.group)
     n, seed = found.design.n_permutations, found.design.random_state
-    given = cases.group, ("per_minute", *SEQUENCE_NUMBERS), cases.strata, cases.paired, n, seed
-    found.compared = compare_numbers(there.loc[cases.group.index], *given)
-    found.compared["least_p"] = cases.floor(found.design)
     counts = {one: found.transitions[one] for one in cases.group.index}
     found.matrices = compare_matrices(counts, cases.group, cases.strata, cases.paired, n, seed)
+    pairs = [pairs_between(found, values, cases, matrices=True)]
+    at_equal = found.numbers[[*EQUAL_NUMBERS]]
+    equal, some = numbers_between(found, at_equal)
+    if equal is None:
+        found.notes.append(
+            f"order at equal numbers of transitions is not compared: a group has fewer than three "
+            f"animals with {LEAST_TRANSITIONS} transitions"
+        )
+    else:
+        pairs.append(pairs_between(found, at_equal, some))
+    there = [one for one in (table, equal) if one is not None]
+    found.compared = pd.concat(there, ignore_index=True)
+    found.pairs = pd.concat(pairs, ignore_index=True) if len(pairs[0]) else None
 
 # %% ../nbs/24d_sequence_studies.ipynb #043ffc09
 MOST_LABELS = 8  # kinds of events that are gone into, the most frequent
@@ -254,30 +315,35 @@ def around_events(
         change = event_changes(found.calls, own, length, asked.window_s, found.animals)
         parts.append(change.reset_index().assign(label=label))
     found.changes = pd.concat(parts, ignore_index=True)
-    if found.cases is not None and found.compared is not None:
-        wide = found.changes.pivot(index="animal", columns="label", values="change_per_s")[
-            labels[:MOST_LABELS]
-        ]
-        whole = wide.dropna()
-        cases = found.cases.of(
-            [one for one in found.cases.group.index if one in whole.index]
-        ).whole()
-        if len(cases.sizes()) < 2 or min(cases.sizes().values()) < 3:
-            found.notes.append("changes at events are not tested: too few animals have every event")
-            return
-        n, seed = found.design.n_permutations, found.design.random_state
-        table = compare_numbers(
-            whole.loc[cases.group.index],
-            cases.group,
-            [str(one) for one in whole],
-            cases.strata,
-            cases.paired,
-            n,
-            seed,
+    if found.cases is None or found.compared is None:
+        return
+    wide = found.changes.pivot(index="animal", columns="label", values="change_per_s")
+    table, _ = numbers_between(found, wide[labels[:MOST_LABELS]])
+    if table is None:
+        found.notes.append("changes at events are not tested: too few animals have every event")
+        return
+    table["number"] = "change at " + table["number"].astype(str)
+    found.compared = pd.concat([found.compared, table], ignore_index=True)
+
+# %% ../nbs/24d_sequence_studies.ipynb #d9aaf38f
+def made_by_order(
+    results: Results,  # see usvbook.studies.read_results
+) -> list[str]:  # folders
+    "The folders whose units were made with the help of the order of calls."
+    from usvbook.repertoire import Repertoire
+
+    found = []
+    for folder, run in results.runs.items():
+        used, path = (
+            run["metrics"].get("context_used"),
+            Path(str(run["parameters"].get("repertoire"))),
         )
-        table["number"] = "change at " + table["number"].astype(str)
-        table["least_p"] = cases.floor(found.design)
-        found.compared = pd.concat([found.compared, table], ignore_index=True)
+        if used is None and run["command"] == "assign" and path.is_file():
+            used = Repertoire.load(path).metrics_.get("context_used")
+        if used is None:  # a record that does not say whether it came to that
+            used = float(run["parameters"].get("context") or 0) > 0
+        found += [folder] if used else []
+    return found
 
 # %% ../nbs/24d_sequence_studies.ipynb #21919071
 def order_of_results(
@@ -289,6 +355,12 @@ def order_of_results(
     events_path: str | Path = "events",  # for the words of a fault
 ) -> Order:
     "All that is asked of results folders. Raises `Fault` for studies and events that cannot be."
+    if circular := made_by_order(results):
+        raise Fault(
+            f"{circular[0]}: its units were made with context, that is with the help of the order of "
+            "calls, so that order found in them proves nothing; build without context (0) to ask "
+            "about order"
+        )
     if animals is None:
         who, cases = own_cases(results.recordings), None
         calls, files, notes = results.calls, results.recordings, [*results.notes]
