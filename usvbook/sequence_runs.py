@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['FILES_OF_ORDER', 'NAMES', 'ORDER_STYLE', 'CAPTIONS_OF_ORDER', 'transition_table', 'tables_of_order', 'mean_gain',
-           'numbers_of_order', 'figures_of_order', 'framed', 'head_of_order', 'order_part', 'runs_part', 'groups_part',
-           'events_part', 'write_order_page', 'pictures_of', 'write_order', 'sequence_results', 'summary_of_order']
+           'numbers_of_order', 'figures_of_order', 'framed', 'head_of_order', 'order_part', 'runs_part', 'pairs_part',
+           'groups_part', 'events_part', 'methods_of_groups', 'methods_of_order', 'write_order_page', 'pictures_of',
+           'findings_of_order', 'sequence_results', 'summary_of_order']
 
 # %% ../nbs/24e_sequence_runs.ipynb #e7150f1e
 import json
@@ -19,7 +20,7 @@ import pandas as pd
 from .page import escape, figure_element, html_table, number, page_body, write_page
 from .report import REPORT_STYLE, run_section
 from .results_folder import results_folder
-from .run_record import RunRecord, Watch, write_run, write_table
+from .run_record import RunRecord, Watch
 from .sequence_studies import Order, Questions, order_of_results
 from .sequences import ngrams, transition_matrix, usage_of_next
 from usvbook.studies import (
@@ -33,7 +34,13 @@ from usvbook.studies import (
     with_name,
 )
 from .study_page import FOOTER_OF_STUDY, against, p_cell, p_text
-from .study_runs import found_paths, unit_pictures
+from usvbook.study_runs import (
+    Findings,
+    Pictures,
+    detected_sentence,
+    unit_pictures,
+    write_findings,
+)
 
 # %% ../nbs/24e_sequence_runs.ipynb #31a8c9c7
 if TYPE_CHECKING:
@@ -72,6 +79,8 @@ def tables_of_order(
     }
     if one.compared is not None:
         tables["numbers_compared.csv"] = one.compared
+    if one.pairs is not None:
+        tables["pairs_compared.csv"] = one.pairs
     if one.changes is not None:
         around = [table.assign(label=label) for label, table in one.around.items()]
         tables |= {"around_events.csv": pd.concat(around), "events_of_animals.csv": one.changes}
@@ -82,6 +91,7 @@ FILES_OF_ORDER = {
     "sequences.json": "all numbers with their names",
     "animals.csv": "every animal: minutes, rate, bouts, information, held-out gain",
     "numbers_compared.csv": "these numbers between the groups: difference, interval, effect size, p",
+    "pairs_compared.csv": "every two of more than two groups, with Holm's correction",
     "bouts.csv": "every call in order of time, with its bout and the pause before it",
     "thresholds.csv": "number of bouts for several thresholds",
     "transitions.csv": "every transition: how often, how often by chance, how likely",
@@ -118,6 +128,8 @@ def numbers_of_order(
         "groups": None if one.cases is None else one.cases.sizes(),
         "least_p": None if one.cases is None else one.cases.floor(one.design),
         "matrices": one.matrices or None, "notes": one.notes,
+        "equal_m": one.equal_m,
+        "pairs": [] if one.pairs is None else one.pairs.to_dict("records"),
         "compared": [] if one.compared is None else one.compared.to_dict("records"),
     }  # fmt: skip
     return {name: plain_values(value) for name, value in found.items()}
@@ -179,6 +191,8 @@ NAMES = {  # number -> what the page calls it, digits
     "per_minute": ("calls a minute", 1),
     "gain": ("held-out gain (bits)", 3),
     "mi_corrected": ("information, corrected (bits)", 3),
+    "gain_equal": ("gain at equal transitions (bits)", 3),
+    "mi_equal": ("information at equal transitions (bits)", 3),
     "self_share": ("share of repeats", 3),
     "calls_per_bout": ("calls a bout", 1),
     "bout_s": ("length of a bout (s)", 2),
@@ -230,11 +244,17 @@ def order_part(one: Order) -> str:
         rows.append([*cells, p_cell(row["p"])])
     said = "<p>Gain: bits by which the call before helps to predict a call, in bouts that were not "
     said += "learned from. Information: less its mean over shuffles within bouts; p is of these "
-    said += "shuffles, within one animal, and says nothing about groups.</p>"
+    said += "shuffles, within one animal, and says nothing about groups."
+    if one.equal_m:
+        said += (
+            f" At equal transitions: of {one.equal_m} transitions, drawn bout by bout, for what is"
+        )
+        said += " learned from more calls predicts better."
+    said += "</p>"
     caption = "Every animal. Gain and information hardly depend on how often units are used."
     return said + html_table([*head, "p"], rows, caption)
 
-
+# %% ../nbs/24e_sequence_runs.ipynb #66099757
 def runs_part(one: Order, most: int = 15) -> str:
     "The most frequent runs of units."
     units, bout = (one.calls[name].to_numpy() for name in ("unit", "bout"))
@@ -252,6 +272,27 @@ def runs_part(one: Order, most: int = 15) -> str:
         head = [f"{words} units", "times", "expected"]
         tables.append(html_table(head, rows, f"The most frequent runs of {words} units"))
     return f'<div class="beside">{"".join(tables)}</div>'
+
+# %% ../nbs/24e_sequence_runs.ipynb #54a03259
+def pairs_part(one: Order) -> str:
+    "Every two of more than two groups, folded; empty for two."
+    if one.pairs is None:
+        return ""
+    rows: list[list[Cell]] = []
+    for row in one.pairs.to_dict("records"):
+        title, digits = NAMES.get(row["number"], (row["number"], 2))
+        cells: list[Cell] = [escape(title), f"{escape(row['group_a'])}, {escape(row['group_b'])}"]
+        cells += [(number(row[m], digits), row[m]) for m in ("mean_a", "mean_b")]
+        if np.isfinite(row["difference"]):
+            between = f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+            shown = f"{number(row['difference'], digits)}<small>{between}</small>"
+        else:  # matrices have no difference, but an F
+            shown = f"F = {number(row['F'], 2)}"
+        cells += [(shown, row["difference"]), p_cell(row["p"], row["least_p"])]
+        rows.append([*cells, p_cell(row["p_holm"]), number(row["n"]), p_text(row["least_p"])])
+    head = ["", "groups", "first", "second", "difference (95 %)", "p", "p (Holm)", "n", "floor"]
+    text = "Every two groups; Holm: corrected for the number of pairs, each number by itself."
+    return f"<details><summary>Every two groups</summary>{html_table(head, rows, text)}</details>"
 
 # %% ../nbs/24e_sequence_runs.ipynb #6b48d284
 def groups_part(one: Order) -> str:
@@ -285,13 +326,15 @@ def groups_part(one: Order) -> str:
             cells += [(number(row["F"], 2), row["F"]), p_cell(row["p"], row["least_p"])]
         rows.append([*cells, number(row["n"]), p_text(row["least_p"])])
     caption = "One number an animal, animals exchanged between groups. ↓: as small as it can be."
-    return said + html_table([*head, "n", "floor"], rows, caption)
+    return said + html_table([*head, "n", "floor"], rows, caption) + pairs_part(one)
 
 # %% ../nbs/24e_sequence_runs.ipynb #3ca1e068
 ORDER_STYLE = (
     REPORT_STYLE
     + ".beside { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }\n"
     + ".beside > figure { max-width: 30rem; }\n"
+    + "blockquote { margin: 0.6rem 0; padding: 0.4rem 1rem; background: var(--soft);"
+    + " border-radius: 0.4rem; max-width: 52rem; }\n"
 )
 CAPTIONS_OF_ORDER = {
     "gaps": "Pauses before a call, of all animals. Bouts end at the line.",
@@ -325,6 +368,62 @@ def events_part(one: Order, drawn: Mapping[str, str]) -> str:
     figures = "".join(drawn[f"event_{k}"] for k in range(len(one.around)) if f"event_{k}" in drawn)
     return html_table(head, rows, text) + f'<div class="beside">{figures}</div>'
 
+# %% ../nbs/24e_sequence_runs.ipynb #a70e83b2
+def methods_of_groups(one: Order) -> str:
+    "How groups were compared, in sentences."
+    assert one.cases is not None
+    design, sizes = one.design, against(one.cases.sizes())
+    if one.compared is None:
+        return f"With {sizes} nothing was tested between groups."
+    floor = p_text(one.cases.floor(design))
+    exact = len(one.cases.ways(design)) != design.n_permutations + 1
+    ways = "all" if exact else f"{design.n_permutations} random"
+    text = f"{sizes} were compared with the animal as the case, one number an animal, by {ways} exchanges "
+    text += "of animals between groups"
+    text += f" within pairs ({design.paired})" if design.paired else ""
+    text += f" within {design.strata}" if design.strata else ""
+    text += f"; the smallest p there can be is {floor}. Family-wise p are max-T over the numbers of a table. "
+    text += "Transition matrices were compared by PERMANOVA on the root of the row-weighted "
+    text += "Jensen-Shannon divergence."
+    if one.pairs is not None:
+        text += " More than two groups were compared by one test of all, then two by two with Holm's correction."
+    return text
+
+# %% ../nbs/24e_sequence_runs.ipynb #62668923
+def methods_of_order(
+    one: Order,
+    versions: Mapping[str, str],  # usvbook, numpy, scipy, python ...
+    detected: str = "",  # how the calls were found, a sentence
+) -> str:
+    "A paragraph for a methods section, made from what was done."
+    asked, real = one.questions, one.calls["bout"] >= 0
+    how = "two Gaussians fitted to the logarithms of all pauses" if asked.max_gap_s == "fit" else ""
+    chosen = f" (where {how} cross)" if how else ", the same for all"
+    text = [detected] if detected else []
+    text += [
+        f"{real.sum()} calls form {one.calls['bout'][real].nunique()} bouts, which end at pauses of more "
+        f"than {one.max_gap_s:.3g} s from offset to onset{chosen}; {int(one.pooled.sum())} transitions "
+        "between units were counted within bouts, and calls without a unit or rejected break them.",
+        f"Information is that of a call and the next less its mean over {asked.n_shuffles} shuffles "
+        "within bouts (or over all orders, where they are at most 10,000). Held-out gain is the bits a "
+        "transition by which the call before predicts better than usage does, in bouts that were not "
+        "learned from (five folds; probabilities drawn toward usage with ten calls).",
+    ]
+    if one.equal_m:
+        text.append(
+            f"Both were also taken at {one.equal_m} transitions an animal (whole bouts drawn by chance, "
+            "mean of ten draws)."
+        )
+    text += [methods_of_groups(one)] if one.cases is not None else []
+    if one.around and asked.n_shifts:
+        text.append(
+            f"Calls around events are averaged within the animal first, and held against "
+            f"{asked.n_shifts} circular shifts of the calls by {asked.min_shift_s:g} s or more."
+        )
+    names = ("usvbook", "python", "numpy", "scipy", "pandas", "scikit-learn")
+    used = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
+    return " ".join([*text, f"Seed {one.design.random_state}. Computed with {used}."])
+
 # %% ../nbs/24e_sequence_runs.ipynb #ad538405
 def write_order_page(
     path: str | Path,  # the HTML file to write
@@ -332,6 +431,7 @@ def write_order_page(
     run: RunRecord,
     figures: Mapping[str, Path],  # name -> PNG
     files: Mapping[str, str],  # files beside the page -> what they hold
+    detected: str = "",  # how the calls were found, a sentence for the methods section
 ) -> Path:
     "Write the report as one self-contained page, and return its path."
     drawn = {
@@ -346,6 +446,7 @@ def write_order_page(
         "Bouts for other thresholds",
     )  # fmt: skip
     both = "".join(drawn[name] for name in ("graph", "transitions") if name in drawn)
+    methods = methods_of_order(one, run["versions"], detected)
     sections = [
         ("", head_of_order(one)),
         ("Between groups", groups_part(one)),
@@ -354,9 +455,10 @@ def write_order_page(
             "Order of each animal" if one.cases is not None else "Order of each recording",
             order_part(one),
         ),
-        ("Bouts", drawn["gaps"] + table),
-        ("Over the session", drawn["rates"] + drawn["session"]),
+        ("Bouts", drawn.get("gaps", "") + table),
+        ("Over the session", drawn.get("rates", "") + drawn.get("session", "")),
         ("Around events", events_part(one, drawn) if one.around else ""),
+        ("For a methods section", f"<blockquote>{escape(methods)}</blockquote>"),
         ("Files", f"<p>Beside this page lie:</p><ul>{beside}</ul>"),
         ("How it was made", run_section(run)),
     ]
@@ -368,46 +470,40 @@ def pictures_of(
     one: Order,
     results: Results,
     watch: Watch,  # is told which recordings cannot be read
-) -> dict[object, np.ndarray]:  # unit -> picture
+) -> Pictures:  # unit -> one picture
     "One picture a unit: a typical call, or the mean where recordings are gone."
     cases = one.cases or Cases(pd.Series(dtype=str))
     study = Study(one.calls, one.recordings, one.animals, cases, [])
-    found = unit_pictures(study, results, watch, n=1)
-    return {unit: images[0] for unit, images in found.items() if len(images)}
+    return unit_pictures(study, results, watch, n=1)
 
 # %% ../nbs/24e_sequence_runs.ipynb #ddebd59f
-def write_order(
-    folder: Path,  # where to write
-    out: Path,  # where it will lie
+def findings_of_order(
     one: Order,
     results: Results,
-    parameters: dict[str, object],
-    watch: Watch,
-) -> None:
-    "Tables, figures, sequences.json, run.json and report.html."
+) -> Findings:
+    "What a run of sequences leaves."
     from usvbook.figures import save_figure
 
-    for name, table in tables_of_order(one).items():
-        write_table(table, folder / name)
-    text = json.dumps(numbers_of_order(one), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "sequences.json").write_text(text + "\n", encoding="utf-8")
-    with watch.step("cut-outs"):
-        pictures = pictures_of(one, results, watch)
-    (folder / "figures").mkdir()
-    with watch.step("figures", "drawing"):
-        figures = {
-            name: save_figure(ax, folder / "figures" / f"{name}.png", tight=False)
-            for name, ax in figures_of_order(one, pictures).items()
-        }
-    rows, seen = one.recordings.drop_duplicates("audio_path"), found_paths(results)
-    rows = rows[[c for c in ("audio_path", "duration_s", "sha256", "folder") if c in rows]]
-    rows = rows.assign(audio_path=[seen.get(path, path) for path in rows["audio_path"]])
-    metrics = {k: v for k, v in numbers_of_order(one).items() if k not in ("notes", "compared")}
-    run = write_run(
-        folder, watch, "sequences", parameters, rows, metrics, later=["report.html"], out=out
-    )
-    beside = {n: t for n, t in FILES_OF_ORDER.items() if (folder / n).exists()}
-    write_order_page(folder / "report.html", one, run, figures, beside)
+    def draw(pictures: Pictures, folder: Path) -> dict[str, Path]:
+        first = {unit: images[0] for unit, images in pictures.items() if len(images)}
+        drawn = figures_of_order(one, first).items()
+        return {n: save_figure(ax, folder / f"{n}.png", tight=False) for n, ax in drawn}
+
+    def page(
+        path: Path,
+        run: RunRecord,
+        pictures: Pictures,
+        figures: dict[str, Path],
+        files: dict[str, str],
+    ) -> Path:
+        return write_order_page(path, one, run, figures, files, detected_sentence(results))
+
+    plain = numbers_of_order(one)
+    metrics = {k: v for k, v in plain.items() if k not in ("notes", "compared", "pairs")}
+    return Findings(
+        "sequences", tables_of_order(one), "sequences.json", plain, one.recordings, metrics,
+        FILES_OF_ORDER, lambda watch: pictures_of(one, results, watch), draw, page,
+    )  # fmt: skip
 
 # %% ../nbs/24e_sequence_runs.ipynb #282aafa0
 def sequence_results(
@@ -441,7 +537,7 @@ def sequence_results(
         parameters |= {"event_format": event_format, "event_offset_s": event_offset_s}
         asked = vars(questions) | {"window_s": list(questions.window_s)}
         parameters |= asked | dict(vars(design))
-        write_order(folder, Path(out), one, found, parameters, watch)
+        write_findings(folder, Path(out), findings_of_order(one, found), found, parameters, watch)
     return one
 
 # %% ../nbs/24e_sequence_runs.ipynb #32f7ccd6
