@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
+from conftest import usvbook
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 pytest.importorskip("voila", reason="the page needs Voila: pip install 'usvbook[app]'")
@@ -164,9 +167,22 @@ def decisions(results):
     return [one.op for one in read_log(results / "curation.jsonl").decisions]
 
 
-def test_review_by_keyboard(browser, review_page):
+def drag(browser, canvas, at_s, freq_hz, right, down):
+    """Drag with the mouse, from a place of the recording, so many pixels."""
+    start_s, stop_s, low, high = (float(v) for v in canvas.get_attribute("data-span").split())
+    width, height = (int(canvas.get_attribute(f"client{name}")) for name in ("Width", "Height"))
+    x = 34 + (at_s - start_s) / (stop_s - start_s) * (width - 34)  # beside and above the axes
+    y = (1 - (freq_hz - low) / (high - low)) * (height - 18)
+    move = ActionChains(browser).move_to_element_with_offset(
+        canvas, round(x - width / 2), round(y - height / 2)
+    )
+    move.click_and_hold().move_by_offset(right, down).release().perform()
+
+
+def test_review_by_keyboard(browser, review_page, study, tmp_path, monkeypatch):
     """A unit rejected, two merged and named, calls moved, one drawn and one corrected, undo."""
     results, address = review_page
+    late = study[0] / "late"
     browser.set_window_size(1280, 1000)
     open_window(browser, address)
     assert len(ask(browser, f"[...{REVIEW}.querySelectorAll('nav li')]")) == 4
@@ -190,20 +206,30 @@ def test_review_by_keyboard(browser, review_page):
     reply(browser, left)
     wait(browser, lambda b: "4: reassign, kept" in said_by_window(b), 60)
 
+    table = pd.read_csv(results / "calls.csv").set_index("call_key")
     canvas = browser.find_element(By.CSS_SELECTOR, ".uv .wide")
     press(browser, ".grid", Keys.ENTER, "")
-    wait(browser, lambda b: "calls" in (canvas.get_attribute("aria-label") or ""))
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    w, h = canvas.size["width"], canvas.size["height"]
-    draw = ActionChains(browser).move_to_element_with_offset(canvas, -w // 2 + 9, -h // 2 + 12)
-    draw.click_and_hold().move_by_offset(30, 25).release().perform()
-    wait(browser, lambda b: ": add call, kept" in said_by_window(b)
-         or ": correct call, kept" in said_by_window(b), 60)  # fmt: skip
-    n = len(decisions(results))
-    press(browser, ".grid", "u", f"{n + 1}: undo, kept")
-    press(browser, ".grid", "y", f"{n + 2}: undo, kept")
-    ops = decisions(results)
-    assert ops[:4] == ["reject", "merge", "rename", "reassign"] and ops[-2:] == ["undo", "undo"]
+    key = ask(browser, f"{REVIEW}.querySelector('.grid .at').dataset.key")
+    wait(browser, lambda b: canvas.get_attribute("data-key") == key)
+    call, same = table.loc[key], table[table["audio_path"] == table.at[key, "audio_path"]]
+    pitch = (call["low_freq_hz"] + call["high_freq_hz"]) / 2
+    start_s, stop_s = (float(v) for v in canvas.get_attribute("data-span").split()[:2])
+    drag(browser, canvas, call["offset_s"], pitch, 14, 0)
+    wait(browser, lambda b: "5: correct call, kept" in said_by_window(b), 60)
+    empty = [t for t in np.arange(start_s + 0.01, stop_s - 0.06, 0.005)
+             if not ((same["onset_s"] < t + 0.06) & (same["offset_s"] > t)).any()]  # fmt: skip
+    drag(browser, canvas, empty[0], pitch, 30, 25)
+    wait(browser, lambda b: "6: add call, kept" in said_by_window(b), 60)
+    press(browser, ".grid", "u", "7: undo, kept")
+    press(browser, ".grid", "y", "8: undo, kept")
+    canvas.send_keys("d")  # and one by its numbers, from the keyboard
+    reply(browser, f"{empty[-1]:.4f} {empty[-1] + 0.03:.4f} 60 70")
+    wait(browser, lambda b: "9: add call, kept" in said_by_window(b), 60)
+    ops = ["reject", "merge", "rename", "reassign", "correct_call", "add_call"]
+    assert decisions(results) == [*ops, "undo", "undo", "add_call"]
+    if "USVBOOK_SCREENSHOTS" in os.environ:
+        browser.save_screenshot(os.path.join(os.environ["USVBOOK_SCREENSHOTS"], "decided.png"))
 
     browser.get("about:blank")  # closed, and opened again: all there
     open_window(browser, address)
@@ -212,12 +238,40 @@ def test_review_by_keyboard(browser, review_page):
     state = state_of_results(results)
     assert state.names == {4: "up"} and state.rejected == [0]
     assert len(read_log(results / "curation.jsonl").decisions[3].calls) == 5
+    wider, drawn = state.boxes[key], state.boxes[state.added[0]]
+    assert np.isclose(wider[0], call["onset_s"], atol=1e-6) and wider[1] > call["offset_s"] + 0.005
+    assert 0 <= drawn[0] - empty[0] < 0.01 and 0.01 < drawn[1] - drawn[0] < 0.06
+    assert np.allclose(
+        state.boxes[state.added[1]], [empty[-1], empty[-1] + 0.03, 60e3, 70e3], atol=1e-4
+    )
     severe = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     assert not severe
     if "USVBOOK_SCREENSHOTS" in os.environ:
         for width in (1280, 800):
             browser.set_window_size(width, 1000)
+            wait(browser, lambda b: ask(b, f"{REVIEW}.dataset.looks") == "yes")
             browser.save_screenshot(
                 os.path.join(os.environ["USVBOOK_SCREENSHOTS"], f"review{width}.png")
             )
     browser.set_window_size(1400, 1800)
+    check_what_follows(results, state, tmp_path, late, monkeypatch)
+
+
+def check_what_follows(results, state, tmp_path, late, monkeypatch):
+    """What was decided in the window is in the history, in new results, and in an assignment."""
+    for name in ("runs", "curated_results"):
+        monkeypatch.setattr(f"usvbook.{name}.shared_figures", lambda *given: {})
+    said = usvbook("curate", results, "log")
+    assert "anna: correct call" in said and said.count("anna: add call") == 2 and "'up'" in said
+    usvbook("curate", results, "apply", "-o", tmp_path / "curated")
+    made = pd.read_csv(tmp_path / "curated/calls.csv").set_index("call_key")
+    now = state.table.set_index("key")
+    assert (made["unit"] == now["unit"][made.index]).all() and len(made) == len(now)
+    assert (made["accepted"] == now["accepted"][made.index]).all()
+    assert made["limits"].value_counts().to_dict() == {
+        "found": len(made) - 3, "drawn": 2, "corrected": 1,
+    }  # fmt: skip
+    usvbook("assign", results / "repertoire.npz", late, "-o", tmp_path / "new")
+    new = pd.read_csv(tmp_path / "new/calls.csv")
+    assert {*new["unit"]} <= {*state.units} and (new["accepted"] == (new["unit"] != 0)).all()
+    assert {*new["unit_name"][new["unit"] == 4]} == {"up"}

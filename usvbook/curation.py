@@ -8,8 +8,8 @@ __all__ = ['KEY_CHARACTERS', 'OPS', 'CHECKS', 'K', 'V', 'FORMAT', 'VERSION', 'ca
            'CallEntries', 'size_of', 'check_parts', 'Written', 'entries_of', 'marks_of', 'take_out', 'resting',
            'split_that_needs', 'History', 'Curated', 'state_of', 'CurationWarning', 'CurationLog', 'replay', 'log_text',
            'replayed', 'with_line', 'read_head', 'whole_lines', 'read_lines', 'read_log', 'log_from', 'new_log',
-           'fitted_beside', 'check_repertoire', 'begin_log', 'OpenLog', 'filled', 'who_am_i', 'add_line', 'decide',
-           'append', 'prototypes_of', 'unit_means', 'own_similarity', 'curated_repertoire']
+           'fitted_beside', 'check_repertoire', 'fitted_units', 'begin_log', 'OpenLog', 'filled', 'who_am_i',
+           'add_line', 'decide', 'append', 'prototypes_of', 'unit_means', 'own_similarity', 'curated_repertoire']
 
 # %% ../nbs/08b_curation.ipynb #64af473f
 import getpass
@@ -792,8 +792,13 @@ def check_repertoire(
         )
 
 # %% ../nbs/08b_curation.ipynb #e23eddc3
-def begin_log(path: Path) -> None:
-    """Write the head of the log of the repertoire beside it; `PlaceError` where there is none."""
+def fitted_units(
+    path: Path,  # of a log, not begun yet
+) -> int:
+    """How many units the repertoire beside a log has; `PlaceError` where there is none.
+
+    Raises `Fault` for one in which decisions are applied already.
+    """
     from usvbook.repertoire import Repertoire
 
     repertoire = path.parent / "repertoire.npz"
@@ -805,7 +810,16 @@ def begin_log(path: Path) -> None:
             f"{repertoire}: decisions are applied in it already; go on deciding in the folder that "
             "it came from, and apply them again"
         )
-    new_log(path, sha256_of_file(repertoire), len(found.centroids_))
+    return len(found.centroids_)
+
+
+def begin_log(
+    path: Path,
+    n_units: int | None = None,  # of fitted_units; None: not known yet
+) -> None:
+    """Write the head of the log of the repertoire beside it. Raises as `fitted_units` does."""
+    n_units = fitted_units(path) if n_units is None else n_units
+    new_log(path, sha256_of_file(path.parent / "repertoire.npz"), n_units)
 
 # %% ../nbs/08b_curation.ipynb #1e60cec9
 @dataclass
@@ -815,6 +829,7 @@ class OpenLog:
     path: Path
     fitted: Mapping[str, int] | pd.Series | None = None  # None: as the table beside it says
     wait_s: float = 30.0  # for others to have written
+    n_units: int | None = None  # fitted ones, where they are known and the log has not begun
     history: History | None = field(default=None, init=False)
     n_bytes: int = field(default=0, init=False)  # that were read
 
@@ -898,7 +913,7 @@ def decide(
     try:
         with lock.acquire(timeout=log.wait_s):
             if is_first := not log.path.exists():
-                begin_log(log.path)
+                begin_log(log.path, log.n_units)
             try:
                 history = log.refresh()
                 one = filled(one, history)
