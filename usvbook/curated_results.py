@@ -239,6 +239,7 @@ def measure_boxes(
     """Measure and cut out what was drawn. Raises `Fault` for a box beyond the recording."""
     from usvbook.marked_calls import BandSink, bands_of_overlaps, with_marks
     from usvbook.recordings import Recording
+    from usvbook.squeaks import are_squeaks
 
     recording = Recording(path, as_channel(marks["channel"].iloc[0]), slower)
     both = pd.concat([marks[[*BOX]], others[[*BOX]]], ignore_index=True)
@@ -249,6 +250,7 @@ def measure_boxes(
     named = with_marks(calls.table, marks.assign(label="", animal=""))
     table = named.drop(columns=["marked_label", "marked_animal"])
     table["call_key"] = marks["call_key"].to_numpy()
+    table["is_squeak"] = are_squeaks(recording, table, segmenter.min_freq_hz)
     return replace(calls, table=table, patches=patches)
 
 # %% ../nbs/22b_curated_results.ipynb #528fe4de
@@ -401,6 +403,8 @@ def new_rows(
             "accepted": now["accepted"].to_numpy(), "is_inlier": False}  # fmt: skip
     for name in (name for name in said if name in rows):
         fresh[name] = said[name]
+    for name in rows.select_dtypes("bool"):  # nothing is known of it
+        fresh[name] = [value is True or value == 1 for value in fresh[name]]
     return fresh
 
 

@@ -380,7 +380,7 @@ def correct_call(review: Reviewing, call: str, box: list[float]) -> Decision:
 
 
 def split_off(review: Reviewing, unit: int, keys: list[str]) -> Decision:
-    """Make some calls of a unit a unit of their own."""
+    """Make some calls of a unit a unit of their own. Raises `Fault` where they are all of it."""
     own = review.rows.index[review.rows["unit"] == unit].tolist()
     rest = [key for key in own if key not in set(keys)]
     if not rest:
