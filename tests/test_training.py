@@ -282,16 +282,17 @@ def test_script_for_talkers_trains_measures_and_writes(tmp_path: Path, monkeypat
 
 
 def test_script_for_mice_trains_measures_and_writes(tmp_path: Path, monkeypatch) -> None:
-    """Both runs that made the network for mice, with a few calls and steps."""
+    """All runs that made the network for mice, with a few calls and steps."""
     mice = script("mice")
     calls, noise = mice.call_bank, mice.noise_bank
     monkeypatch.setattr(mice, "call_bank", lambda n, k, *given: calls(2, 4, *given))
     monkeypatch.setattr(mice, "noise_bank", lambda n, *given: noise(2, *given))
     out = tmp_path / "mice.safetensors"
-    words = ["--steps", "10", "--hidden", "4", "--mixtures", "1", "--out", str(out)]
+    words = ["--steps", "10", "--mask-steps", "3", "--hidden", "4", "--mixtures", "1", "--out", str(out)]
     words += ["--checkpoints", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", ["mice.py", *words])
     mice.main()
     model = load_model(out)
-    assert model.card["steps"] == 6 and len(model.card["figures"]) == 4
+    assert model.card["steps"] == 3 and len(model.card["figures"]) == 4
+    assert model.card["recipe"]["objective"] == "masks"
     assert model.net.config["hidden"] == 4 and model.front.hop_samples == 256
