@@ -288,7 +288,18 @@ def test_script_for_mice_trains_measures_and_writes(tmp_path: Path, monkeypatch)
     monkeypatch.setattr(mice, "call_bank", lambda n, k, *given: calls(2, 4, *given))
     monkeypatch.setattr(mice, "noise_bank", lambda n, *given: noise(2, *given))
     out = tmp_path / "mice.safetensors"
-    words = ["--steps", "10", "--mask-steps", "3", "--hidden", "4", "--mixtures", "1", "--out", str(out)]
+    words = [
+        "--steps",
+        "10",
+        "--mask-steps",
+        "3",
+        "--hidden",
+        "4",
+        "--mixtures",
+        "1",
+        "--out",
+        str(out),
+    ]
     words += ["--checkpoints", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", ["mice.py", *words])
     mice.main()

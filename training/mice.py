@@ -12,9 +12,9 @@ There are three runs, each from the weights of the one before. In the first the 
 one level, in a quiet place; there the network learns what a call is. The second has calls at all
 levels, in loud backgrounds, and single ones. The third learns what the clustering will do with the
 embeddings: its objective is the gain of the masks that k-means makes of them. A run that was
-interrupted goes on where it was: call the program again with the same arguments. At the end stands a
-table of the improvement on mixtures of animals that were not heard in training; the model is written
-with a card that holds the same.
+interrupted goes on where it was: call the program again with the same arguments. At the end stands
+a table of the improvement on mixtures of animals that were not heard in training; the model is
+written with a card that holds the same.
 
 The file in the package is that of the defaults; its card says how long it took.
 """
@@ -171,8 +171,8 @@ def card(seconds: float, table: pd.DataFrame) -> dict[str, Any]:
         "usvbook.synthesis with fixed seeds; no recording was used",
         "licence": "that of the package; there is no other source",
         "made_by": "training/mice.py",
-        "training": f"three runs one after the other, {seconds / 60:.0f} minutes on one thread of a "
-        "shared processor; steps and recipe are those of the third",
+        "training": f"three runs one after the other, {seconds / 60:.0f} minutes on one thread of "
+        "a shared processor; steps and recipe are those of the third",
         "figures": rows,
         "figures_are": "SDR improvement in dB on mixtures of two whole calls of 16 animals that "
         "were not heard in training, 0 to 5 dB apart, the shorter within the longer; background so "

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['LEAST_DB', 'REACH_HZ', 'JUMP_HZ', 'GAP_S', 'LEAST_RIDGE_S', 'MULTIPLES', 'LEAST_COMMON_S', 'LEAST_CONFIDENCE',
            'OVERLAP_COLUMNS', 'ridge_points', 'Ridge', 'steps_to', 'link_ridges', 'in_common', 'are_harmonics',
-           'Evidence', 'breadth_of', 'evidence_of', 'CallCount', 'pairs_apart', 'count_calls', 'check_findable',
-           'mark_overlaps']
+           'Evidence', 'breadth_of', 'evidence_of', 'CallCount', 'pairs_apart', 'count_calls', 'lit_patch',
+           'check_findable', 'mark_overlaps']
 
 # %% ../nbs/15_overlaps.ipynb #d186292b
+from collections.abc import Mapping
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from scipy import ndimage
 
 from .calls import Calls
 from .files import Fault
+from .pieces import lit_regions
 
 # %% ../nbs/15_overlaps.ipynb #640de612
 LEAST_DB = 3.0  # above the background: fainter pixels make no ridge
@@ -205,6 +207,22 @@ def count_calls(
         return CallCount(3, max(threes))
     return CallCount(2, best)
 
+# %% ../nbs/15_overlaps.ipynb #9cc0dbf1
+def lit_patch(
+    patch: np.ndarray,  # (n_freqs, n_frames) dB above the background, all levels
+    found_by: Mapping[str, Any],  # settings of the segmenter, as Calls.segmenter
+) -> np.ndarray:  # (n_freqs, n_frames) 0 where nothing is lit
+    "A level patch as the default segmenter would have cut it."
+    heard = patch[patch != 0]
+    if not len(heard):
+        return patch
+    low, middle = np.quantile(heard, [0.1587, 0.5])
+    z = (patch - middle) / max(float(middle - low), 1e-6)
+    streak = max(1, round(found_by["min_streak_s"] / found_by["hop_s"]))
+    lit = lit_regions(z.T, found_by["threshold"], found_by["border_threshold"], streak)[1].T
+    tip = 1e-3 * ndimage.gaussian_filter1d(patch, 2, axis=0)  # levels are rounded: no ties
+    return np.where(lit, np.maximum(patch + tip, 0), 0)
+
 # %% ../nbs/15_overlaps.ipynb #46cbc5ec
 OVERLAP_COLUMNS = ("n_sources", "n_sources_confidence")
 
@@ -230,7 +248,9 @@ def mark_overlaps(
     if not 0 <= least_confidence <= 1:
         raise Fault(f"least_confidence = {least_confidence} is a share; give 0 to 1")
     hop_s = float(calls.segmenter["hop_s"])
-    counts = [count_calls(p, calls.band_hz, hop_s, least_confidence) for p in calls.patches]
+    whole = calls.segmenter.get("patches") == "level"
+    lit = (lit_patch(p, calls.segmenter) if whole else p for p in calls.patches)
+    counts = [count_calls(p, calls.band_hz, hop_s, least_confidence) for p in lit]
     calls.table["n_sources"] = np.array([one.n_sources for one in counts], int)
     calls.table["n_sources_confidence"] = np.round([one.confidence for one in counts], 4)
     return calls.table
