@@ -403,8 +403,8 @@ def new_rows(
             "accepted": now["accepted"].to_numpy(), "is_inlier": False}  # fmt: skip
     for name in (name for name in said if name in rows):
         fresh[name] = said[name]
-    for name in rows.select_dtypes("bool"):  # nothing is known of it
-        fresh[name] = [value is True or value == 1 for value in fresh[name]]
+    for column in rows.select_dtypes("bool"):  # nothing is known of it
+        fresh[column] = [value is True or value == 1 for value in fresh[column]]
     return fresh
 
 
