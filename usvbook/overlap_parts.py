@@ -26,7 +26,7 @@ from .deep_clustering import FrontEnd, stft
 from .embedding_network import WeightsError
 from .files import Fault, Progress, in_one_line, without_progress
 from .overlaps import mark_overlaps
-from .part_trust import certainty_of, signs_of
+from .part_trust import Signs, certainty_of, signs_of
 from .recordings import Recording, RecordingError, RecordingWarning
 from .segmentation import MultitaperSegmenter
 from .separation import Embedder, masked_signals, separate
@@ -195,7 +195,7 @@ class Parted(NamedTuple):
 
     parts: Calls  # in the order of their voices
     voice: list[int]  # of each part, 1 or more
-    trust: list[float]  # of each part, 0 to 1
+    signs: list[Signs]  # of how far to trust each part
 
 
 def take_apart(
@@ -227,8 +227,8 @@ def take_apart(
     sure = [certainty_of(apart.masks, heard, k) for k in range(len(found))]
     voices = [k for k, one in enumerate(found) for _ in range(len(one))]
     parts = Calls.concat(found)
-    trust = [signs_of(parts, i, sure[k], len(found)).trust for i, k in enumerate(voices)]
-    return Parted(parts, [k + 1 for k in voices], trust)
+    signs = [signs_of(parts, i, sure[k], len(found)) for i, k in enumerate(voices)]
+    return Parted(parts, [k + 1 for k in voices], signs)
 
 # %% ../nbs/15a_overlap_parts.ipynb #e14da949
 class Apart(NamedTuple):
@@ -306,7 +306,7 @@ def with_origin(
     "The parts of an overlap, with what is known of them in their table."
     parted.parts.table["overlap"] = row
     parted.parts.table["voice"] = parted.voice
-    parted.parts.table["trust"] = np.round(parted.trust, 4)
+    parted.parts.table["trust"] = np.round([one.trust for one in parted.signs], 4)
     return parted.parts
 
 
