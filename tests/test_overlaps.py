@@ -150,7 +150,12 @@ def test_build_and_assign_take_apart(tmp_path):
     assert len(taken) > 1 and len(table) == len(calls) - len(taken) + len(parts)
     assert (calls.set_index("call_key").loc[taken, "n_sources"] > 1).all()
     assert (parts["animal"] == "a").all() and (parts["unit"] >= 0).all()
-    assert "taken apart into" in (tmp_path / "separate" / "report.html").read_text()
+    page = (tmp_path / "separate" / "report.html").read_text()
+    assert "taken apart into" in page and page.count("in the background of the recording") == 1
+    shown = min(len(taken), 8)
+    assert page.count(">as recorded</text>") == shown == page.count('aria-label="as recorded in ')
+    plain = (tmp_path / "mark" / "report.html").read_text()
+    assert "as recorded" not in plain and "calls_separated.csv" not in plain
     assert not (tmp_path / "mark" / "calls_separated.csv").exists()
     path, given = tmp_path / "separate" / "repertoire.npz", [*songs, str(tmp_path / "slow.wav")]
     with mock.patch("usvbook.runs.save_figures", return_value={}):

@@ -6,12 +6,12 @@
 __all__ = ['CLEAR_S', 'LEAST_QUIET_S', 'REACH_S', 'FADE_S', 'AROUND_S', 'MARGIN_S', 'SEARCHED_S', 'EDGE_S', 'PART_COLUMNS',
            'quiet_gaps', 'laid_over', 'quiet_near', 'Excerpt', 'cut_overlap', 'voices_of', 'found_in_place', 'Left',
            'Parted', 'take_apart', 'Apart', 'recordings_of', 'parts_in_recording', 'separate_overlaps', 'with_origin',
-           'check_marked', 'in_place_of_overlaps']
+           'check_marked', 'in_place_of_overlaps', 'caption_of', 'show_some']
 
 # %% ../nbs/15a_overlap_parts.ipynb #47f17ed2
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from .deep_clustering import FrontEnd, stft
 from .embedding_network import WeightsError
 from .files import Fault, Progress, in_one_line, without_progress
 from .overlaps import mark_overlaps
+from .overlaps_shown import ShownOverlap, show_overlap
 from .part_trust import Signs, certainty_of, signs_of
 from .recordings import Recording, RecordingError, RecordingWarning
 from .segmentation import MultitaperSegmenter
@@ -341,3 +342,45 @@ def in_place_of_overlaps(
     after = table.groupby(["audio_path", "channel"], sort=False)["onset_s"].shift(-1)
     table["interval_s"] = after - table["offset_s"]
     return table[[*calls.columns, *more]]
+
+# %% ../nbs/15a_overlap_parts.ipynb #387e1d15
+def caption_of(
+    voice: int,  # 1 or more
+    parts: pd.DataFrame,  # of one overlap: voice, unit, trust
+) -> str:
+    "What became of a voice."
+    own = parts[parts["voice"] == voice]
+    said = [
+        f"unit {unit if unit >= 0 else 'none'}, trust {trust:.2f}"
+        for unit, trust in zip(own["unit"], own["trust"], strict=True)
+    ]
+    return f"voice {voice}: " + ("; ".join(said) or "nothing found")
+
+
+def show_some(
+    calls: Calls,  # marked
+    parts: pd.DataFrame,  # separate_overlaps of them, with unit
+    rows: Sequence[int],  # overlaps to show
+    random_state: int = 0,  # of the clustering
+) -> Iterator[ShownOverlap]:
+    "Overlaps as they were recorded, and their voices."
+    table = calls.table
+    for row in rows:
+        same = (table["audio_path"] == table["audio_path"].iloc[row]) & (
+            table["channel"] == table["channel"].iloc[row]
+        )
+        times_s = table.loc[same, ["onset_s", "offset_s"]].to_numpy()
+        recording, at = recording_of(table.iloc[row]), int(same.iloc[:row].sum())
+        gaps_s = quiet_gaps(times_s, recording.duration_s)
+        excerpt = cut_overlap(recording, times_s, at, gaps_s)
+        if excerpt is None:
+            continue
+        rate, n = recording.samplerate_hz, int(table["n_sources"].iloc[row])
+        apart = separate(excerpt.sound, choose_model(rate), n, random_state=random_state)
+        voices = voices_of(excerpt, torch.from_numpy(apart.masks), apart.front)
+        inner = slice(round(0.8 * MARGIN_S * rate), -round(0.8 * MARGIN_S * rate))
+        own = parts[parts["overlap"] == row]
+        names = ["as recorded", *(caption_of(k, own) for k in range(1, n + 1))]
+        sounds, start_s = [excerpt.sound, *voices], excerpt.first / rate + 0.8 * MARGIN_S
+        path = str(table["audio_path"].iloc[row])
+        yield show_overlap([x[inner] for x in sounds], names, rate, path, start_s, calls.band_hz)

@@ -23,6 +23,7 @@ from .excerpts import Views, draw_calls_row, draw_stretch
 from .figures import at_height, band_heights, recording_names
 from .spectral import SMALL
 from .metrics import QUARTILES, rate_over_time, recording_keys, recording_table, unit_table
+from .overlaps_shown import ShownOverlap, overlaps_section
 from usvbook.page import (
     Cell,
     bars,
@@ -722,6 +723,8 @@ def write_report(
     min_size: int = SMALL,  # units with fewer calls are marked as small
     views: Views | None = None,  # what usvbook.excerpts.gather_views returns
     cut: bool = True,  # whether the pictures are cut to the band of the call
+    overlaps: Sequence[ShownOverlap] = (),  # some that were taken apart
+    n_overlaps: int = 0,  # that were taken apart
     old_similarity: np.ndarray
     | None = None,  # (n,) of the repertoire's own calls, if these are new ones
 ) -> Path:
@@ -736,6 +739,7 @@ def write_report(
     sections += unit_parts(table, means, views, cut, new, min_size, list(figures or {}))
     used = drawn.pop("usage", "") + drawn.pop("usage_by_animal", "")
     sections += recording_parts(calls, rows, views, new, used)
+    sections += [("Overlaps taken apart", overlaps_section(overlaps, n_overlaps))]
     sections += [("How sure", drawn.pop("old_and_new", "") + quality_section(said, quality))]
     more = f'<div class="figures">{"".join(drawn.values())}</div>' if drawn else ""
     sections += [("More figures", more)]

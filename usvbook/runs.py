@@ -35,7 +35,7 @@ from usvbook.run_record import (
     write_run,
     write_table,
 )
-from .separated_calls import SEPARATED_FILES, separated_table, write_separated
+from .separated_calls import SEPARATED_FILES, Separated, separated_calls, write_separated
 from .settings import make_repertoire, make_segmenter
 
 # %% ../nbs/22_runs.ipynb #adfae448
@@ -379,6 +379,7 @@ def told_of_run(
     folder: Path,  # with tables and record
     run: RunRecord,
     files: "pd.DataFrame",  # of segment_recordings
+    apart: Separated | None = None,  # overlaps that were taken apart
 ) -> dict[str, Any]:  # arguments of usvbook.report.write_report
     """What the report of any run says: recordings, faults, warnings, and what lies beside it."""
     failed = files[files["error"] != ""]
@@ -391,6 +392,8 @@ def told_of_run(
         "files": {
             n: t for n, t in (FILES | MARKS_FILE | SEPARATED_FILES).items() if (folder / n).exists()
         },
+        "overlaps": [] if apart is None else apart.shown,
+        "n_overlaps": 0 if apart is None else apart.n_overlaps,
     }
 
 # %% ../nbs/22_runs.ipynb #6a377d67
@@ -523,6 +526,7 @@ def write_repertoire(
     figures: dict[str, Path],
     views: "Views",
     watch: Watch,
+    apart: Separated | None = None,  # overlaps that were taken apart
 ) -> None:
     """calls.csv, units.csv, run.json and report.html of a build."""
     from usvbook.report import write_report
@@ -534,7 +538,7 @@ def write_repertoire(
     )
     write_report(
         folder / "report.html", calls.table, metrics, figures, units, repertoire.centroids_,
-        repertoire=out / "repertoire.npz", views=views, cut=cut, **told_of_run(folder, run, files),
+        repertoire=out / "repertoire.npz", views=views, cut=cut, **told_of_run(folder, run, files, apart),
     )  # fmt: skip
 
 # %% ../nbs/22_runs.ipynb #4a0929f5
@@ -572,8 +576,10 @@ def build_repertoire(
             repertoire.channel_ = channel.lower()  # "all" as well, if calls are in one of them only
             repertoire.save(folder / "repertoire.npz")
             add_animals(animals, calls.table, files, watch)
+            apart = None
             if overlaps == "separate" and "n_sources" in calls.table:
-                write_separated(folder, separated_table(repertoire, calls, files, watch))
+                apart = separated_calls(repertoire, calls, files, watch)
+                write_separated(folder, apart.table)
             tell("drawing")
             units = unit_table(calls.table, X)
             views = look_at(calls.table, files, calls.band_hz, watch)
@@ -583,7 +589,17 @@ def build_repertoire(
             parameters |= calls.segmenter | repertoire.get_params() | keep_marks(marks, folder)
             parameters |= {} if animals is None else {"animals": str(animals)}
             write_repertoire(
-                folder, out, repertoire, calls, units, files, parameters, figures, views, watch
+                folder,
+                out,
+                repertoire,
+                calls,
+                units,
+                files,
+                parameters,
+                figures,
+                views,
+                watch,
+                apart,
             )
         drop_done(work, done)
     return repertoire
@@ -597,6 +613,7 @@ def write_assigned(
     parameters: dict[str, Any],
     watch: Watch,
     out: Path,  # where the folder will lie
+    apart: Separated | None = None,  # overlaps that were taken apart
 ) -> None:
     """calls.csv, units.csv, figures, run.json and report.html of an assignment."""
     from usvbook.figures import plot_old_and_new
@@ -614,7 +631,7 @@ def write_assigned(
     write_report(
         folder / "report.html", table, {}, figures, units, repertoire.centroids_,
         title="Calls assigned to a repertoire", views=views, old_similarity=old,
-        cut=repertoire.picture != "frequency", **told_of_run(folder, run, files),
+        cut=repertoire.picture != "frequency", **told_of_run(folder, run, files, apart),
     )  # fmt: skip
 
 # %% ../nbs/22_runs.ipynb #9b5db186
@@ -697,9 +714,10 @@ def assign_recordings(
                 put_units(repertoire, done.calls, leave_unlike)
                 mark_calls(table, done.files, repertoire.decided_)
             add_animals(animals, table, done.files, watch)
+            apart = None
             if overlaps == "separate" and "n_sources" in table:
-                own = separated_table(repertoire, done.calls, done.files, watch, leave_unlike)
-                write_separated(folder, own)
+                apart = separated_calls(repertoire, done.calls, done.files, watch, leave_unlike)
+                write_separated(folder, apart.table)
             parameters: dict[str, Any] = {"repertoire": str(path), "sha256": sha256(path)}
             parameters |= {"channel": channel, "time_expansion": time_expansion}
             parameters |= {"leave_unlike": leave_unlike, "overlaps": overlaps}
@@ -707,6 +725,6 @@ def assign_recordings(
                 parameters["decisions"] = decided.log.count("\n") - 1  # all but its head
             parameters |= keep_marks(marks, folder)
             parameters |= {} if animals is None else {"animals": str(animals)}
-            write_assigned(folder, repertoire, table, done.files, parameters, watch, out)
+            write_assigned(folder, repertoire, table, done.files, parameters, watch, out, apart)
         drop_done(work, done)
     return table
