@@ -442,6 +442,28 @@ def test_crowsetta_reads_the_same(theirs, fmt, tmp_path):
     assert [str(label) for label in labels] == back["label"].tolist()
 
 
+@pytest.mark.skipif(not EXPECTED, reason="no folder formats beside USVBOOK_DATA")
+@pytest.mark.parametrize(
+    ("name", "theirs", "outcome"),
+    [("raven/two_views.selections.txt", "raven", 6), ("audacity/standard.txt", "aud-bbox", "float"),
+     ("audacity/points_and_tabs.txt", "aud-seq", "Expected 3 fields"),
+     ("crowsetta/generic_seq_samples.csv", "generic-seq", None)],
+)  # fmt: skip
+def test_where_crowsetta_reads_otherwise(name, theirs, outcome):
+    """Files that are read here, on which a maintained library fails, as the notebook says."""
+    crowsetta = pytest.importorskip("crowsetta")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            notes = crowsetta.Transcriber(format=theirs).from_file(SHARED / name).to_annot()
+            notes = notes[0] if isinstance(notes, list) else notes
+            boxes = getattr(notes, "bboxes", None)
+            assert (len(boxes) if boxes else notes.seq.segments[0].onset_s) == outcome
+        except ValueError as error:
+            assert isinstance(outcome, str) and outcome in str(error)
+        assert len(read_marks(SHARED / name, samplerate_hz=250_000)) == 3
+
+
 def test_praatio_reads_the_same(tmp_path):
     textgrid = pytest.importorskip("praatio.textgrid")
     path = write_marks(MINE, tmp_path / "m7.TextGrid", "textgrid")
