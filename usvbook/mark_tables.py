@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MARK_COLUMNS', 'RESULT_COLUMNS', 'NUMBER', 'NOTHING', 'YES', 'NO', 'LONG_S', 'BEHIND_S', 'MarkError', 'MarkWarning',
-           'Reading', 'remark', 'content_of', 'text_of', 'TextTable', 'cut_line', 'separator_of', 'cut_text',
-           'table_of', 'has_decimal_commas', 'numbers', 'truths', 'fault_of_rows', 'guard', 'marks_of', 'to_write',
-           'one_field']
+           'Reading', 'remark', 'start_of', 'content_of', 'text_of', 'TextTable', 'cut_line', 'separator_of',
+           'cut_text', 'table_of', 'has_decimal_commas', 'numbers', 'truths', 'fault_of_rows', 'guard', 'marks_of',
+           'to_write', 'one_field']
 
 # %% ../nbs/01d_mark_tables.ipynb #3e89a37a
 import codecs
@@ -69,13 +69,19 @@ def remark(text: str) -> None:
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")  # tab, line ends and Ctrl-Z are text
 
 
-def content_of(path: str | Path) -> bytes:
-    """The bytes of a file; `PlaceError` if it cannot be read, `MarkError` if it has none."""
+def start_of(path: str | Path, most: int = 4096) -> bytes:
+    """The first bytes of a file, all where `most` is -1. Raises `PlaceError` if it cannot be read."""
     try:
-        content = Path(path).expanduser().read_bytes()
+        with Path(path).expanduser().open("rb") as file:
+            return file.read(most)
     except (OSError, ValueError) as error:
         why = in_one_line(getattr(error, "strerror", None) or error)
         raise PlaceError(f"{path}: cannot be read ({why}); check the path") from None
+
+
+def content_of(path: str | Path) -> bytes:
+    """The bytes of a file. Raises `PlaceError` if it cannot be read, `MarkError` if it has none."""
+    content = start_of(path, -1)
     if not content.strip(b" \t\r\n\x00"):
         raise MarkError(f"{path}: is empty; export it again")
     return content
