@@ -254,3 +254,18 @@ def test_what_is_not_ours_is_left_alone(made, tmp_path):
     code, said = run_command("study", made / "study.toml", "-o", tmp_path)
     assert code == 1 and "holds no study; choose another name" in said
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.browser
+def test_pages_fit_a_phone_and_load_nothing(done, browser):
+    """No page is wider than a phone, light or dark, and the browser complains of nothing."""
+    size = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for name in ("index.html", "comparison/report.html", "order/report.html"):
+            browser.get((done / "out" / name).as_uri())
+            wide = browser.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= 390, f"{name}: {wide}"
+            assert not [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -83,7 +83,8 @@ def write_study(
     write_animals(truth, out / "animals.csv")
     settings = ["n_clusters = 12", f"random_state = {random_state}"]
     head = "A synthetic study of two strains"
-    text = plan_text(["recordings"], "animals.csv", None, n_animals < 3, settings, head)
+    few, order = n_animals < 3, ["bin_s = 3  # of rates over a session"]
+    text = plan_text(["recordings"], "animals.csv", None, few, settings, order, head)
     with in_one_move(plan) as beside:
         beside.write_text(text, encoding="utf-8")
     return plan

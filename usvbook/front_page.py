@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PICTURED', 'MAIN_SETTINGS', 'FRONT_STYLE', 'FRONT_FOOTER', 'Part', 'numbers_in', 'table_in', 'p_sentence',
            'answers_about_units', 'answers_of_comparison', 'answers_of_order', 'answers_of_study', 'plain_answers',
-           'counts_of', 'head_of_study', 'part_section', 'done_table', 'settings_section', 'write_front_page']
+           'counts_of', 'head_of_study', 'mosaic_of', 'part_section', 'done_table', 'settings_section',
+           'write_front_page']
 
 # %% ../nbs/24g_front_page.ipynb #41f8fa21
 import html
@@ -20,7 +21,7 @@ import pandas as pd
 
 from .files import read_text
 from .page import Cell, escape, figure_element, html_table, number, page_body, write_page
-from .report import REPORT_STYLE
+from .report import REPORT_STYLE, mosaic_section
 from .study_figures import SHOWN
 from .study_page import against, p_text
 
@@ -196,12 +197,36 @@ PICTURED = {  # folder -> figure -> its caption
     },
     "order": {
         "graph": "What follows what more often than usage alone brings about, all animals together.",
-        "session": "The recording with the most calls, a line a minute; colours: units.",
+        "session": "The recording with the most calls; colours: units.",
     },
 }
 PICTURED["curated"] = PICTURED["results"]
 
 
+def mosaic_of(
+    out: Path,  # folder of the study
+    part: Part,  # with calls and units
+) -> str:  # HTML; empty where there is no repertoire
+    "Mean pictures of the units, each with the way to its calls."
+    from usvbook.repertoire import Repertoire
+
+    known = numbers_in(out / part.name / "run.json").get("parameters", {})
+    own = out / part.name / "repertoire.npz"
+    path, units = (
+        own if own.is_file() else Path(known.get("repertoire", "")),
+        table_in(out / part.name / "units.csv"),
+    )
+    if not path.is_file() or not len(units):
+        return ""
+    repertoire = Repertoire.load(path)
+    side = round(repertoire.centroids_.shape[1] ** 0.5)
+    means = dict(enumerate(repertoire.centroids_.reshape(-1, side, side)))
+    there = units[units["unit"].isin(list(means))]
+    assigned = path != own
+    shown = mosaic_section(there, means, repertoire.picture != "frequency", assigned)
+    return shown.replace('href="#', f'href="{part.name}/report.html#')
+
+# %% ../nbs/24g_front_page.ipynb #550b110b
 def part_section(
     out: Path,  # folder of the study
     part: Part,
@@ -213,12 +238,14 @@ def part_section(
         if (path := out / part.name / "figures" / f"{name}.png").is_file()
     ]
     run = numbers_in(out / part.name / "run.json")
+    units = mosaic_of(out, part) if part.name in ("results", "curated") else ""
     link = f'<p><a class="way" href="{part.name}/report.html">The whole report</a></p>'
+    beside = f'<div class="beside">{"".join(drawn)}</div>'
     notes = "".join(f"<li>{escape(text)}</li>" for text in run.get("notes", []))
     if notes:
         title = f"Left out, or to be known: {len(run['notes'])}"
         notes = f"<details><summary>{title}</summary><ul>{notes}</ul></details>"
-    return part.title, f'{link}<div class="beside">{"".join(drawn)}</div>{notes}'
+    return part.title, f"{link}{units or beside}{notes}"
 
 # %% ../nbs/24g_front_page.ipynb #62e812a0
 def done_table(
@@ -270,7 +297,8 @@ FRONT_STYLE = (
     REPORT_STYLE
     + """
 .beside { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
-.beside > figure { max-width: min(34rem, 100%); }
+.beside > * { min-width: 0; max-width: min(34rem, 100%); }
+.mosaic { max-width: 46rem; }
 .answers { padding-left: 1.2rem; } .answers li { margin: 0.45rem 0; max-width: 52rem; }
 .way { font-weight: 600; } .way::after { content: " →"; }
 """

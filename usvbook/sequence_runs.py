@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FILES_OF_ORDER', 'NAMES', 'ORDER_STYLE', 'CAPTIONS_OF_ORDER', 'transition_table', 'tables_of_order', 'mean_gain',
            'numbers_of_order', 'figures_of_order', 'framed', 'head_of_order', 'order_part', 'runs_part', 'pairs_part',
-           'groups_part', 'events_part', 'methods_of_groups', 'methods_of_order', 'write_order_page', 'pictures_of',
-           'findings_of_order', 'sequence_results', 'summary_of_order']
+           'groups_part', 'events_part', 'methods_of_groups', 'methods_of_order', 'over_session', 'write_order_page',
+           'pictures_of', 'findings_of_order', 'sequence_results', 'summary_of_order']
 
 # %% ../nbs/24e_sequence_runs.ipynb #e7150f1e
 import json
@@ -161,9 +161,11 @@ def figures_of_order(
     busiest = own[(own["audio_path"] == path) & (own["channel"] == channel)]
     length = one.recordings.drop_duplicates("audio_path").set_index("audio_path")["duration_s"]
     events = None if one.events is None else one.events[one.events["audio_path"] == path]
-    found["session"] = plot_raster(busiest, float(length[path]), events)
+    line_s = min(60.0, max(1.0, float(length[path])))
+    found["session"] = plot_raster(busiest, float(length[path]), events, line_s)
     found["session"].set_title(f"{Path(path).name}, channel {channel}", fontsize=9, loc="right")
-    found["rates"] = plot_rates(one.rates, None if one.cases is None else one.cases.group)
+    if one.rates["start_s"].nunique() > 1:  # else a single point an animal, which the table has
+        found["rates"] = plot_rates(one.rates, None if one.cases is None else one.cases.group)
     for k, (label, table) in enumerate(one.around.items()):
         found[f"event_{k}"] = plot_event_rate(table, label)
     return found
@@ -332,15 +334,16 @@ def groups_part(one: Order) -> str:
 ORDER_STYLE = (
     REPORT_STYLE
     + ".beside { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }\n"
-    + ".beside > figure { max-width: 30rem; }\n"
+    + ".beside > * { min-width: 0; max-width: 100%; }\n"
+    + ".beside > figure { max-width: min(30rem, 100%); }\n"
     + "blockquote { margin: 0.6rem 0; padding: 0.4rem 1rem; background: var(--soft);"
     + " border-radius: 0.4rem; max-width: 52rem; }\n"
 )
 CAPTIONS_OF_ORDER = {
     "gaps": "Pauses before a call, of all animals. Bouts end at the line.",
     "transitions": "What follows what, all animals together: orange, more often than by usage alone; purple, less. Numbers: how often.",
-    "graph": "Transitions that usage alone would bring about so often once in a thousand times at most. Wide and dark: likely. ↻: share of repeats.",
-    "session": "The recording with the most calls, a line a minute; colours: units; beneath: behaviour.",
+    "graph": "Transitions that usage alone would bring about so often once in a thousand times at most. The wider, the likelier. ↻: share of repeats.",
+    "session": "The recording with the most calls, a line a minute at most; colours: units; beneath: behaviour.",
     "rates": "Calls a minute; thin: animals, wide: the mean over animals.",
 }
 
@@ -424,6 +427,14 @@ def methods_of_order(
     used = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     return " ".join([*text, f"Seed {one.design.random_state}. Computed with {used}."])
 
+# %% ../nbs/24e_sequence_runs.ipynb #8ccbb7ff
+def over_session(one: Order, drawn: Mapping[str, str]) -> str:
+    "Rates over the session, where it is longer than a bin, and the raster."
+    short = f"<p>No recording is longer than a bin of {one.questions.bin_s:g} s: rates are in the table of "
+    short += "animals.</p>"
+    rates = drawn.get("rates", "")
+    return (rates or short) + drawn.get("session", "")
+
 # %% ../nbs/24e_sequence_runs.ipynb #ad538405
 def write_order_page(
     path: str | Path,  # the HTML file to write
@@ -456,7 +467,7 @@ def write_order_page(
             order_part(one),
         ),
         ("Bouts", drawn.get("gaps", "") + table),
-        ("Over the session", drawn.get("rates", "") + drawn.get("session", "")),
+        ("Over the session", over_session(one, drawn)),
         ("Around events", events_part(one, drawn) if one.around else ""),
         ("For a methods section", f"<blockquote>{escape(methods)}</blockquote>"),
         ("Files", f"<p>Beside this page lie:</p><ul>{beside}</ul>"),
@@ -487,7 +498,7 @@ def findings_of_order(
     def draw(pictures: Pictures, folder: Path) -> dict[str, Path]:
         first = {unit: images[0] for unit, images in pictures.items() if len(images)}
         drawn = figures_of_order(one, first).items()
-        return {n: save_figure(ax, folder / f"{n}.png", tight=False) for n, ax in drawn}
+        return {n: save_figure(ax, folder / f"{n}.png", tight=n == "graph") for n, ax in drawn}
 
     def page(
         path: Path,

@@ -811,7 +811,7 @@ def plot_raster(
     from usvbook.figures import set_alt_text, unit_colors
 
     n_lines = int(min(max(1, np.ceil(duration_s / line_s)), most_lines))
-    ax = ax or plt.subplots(figsize=(9, 0.9 + 0.34 * n_lines), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(9, max(1.5, 0.9 + 0.34 * n_lines)), layout="constrained")[1]
     unit = calls["unit"].to_numpy(int)
     colors = np.vstack([unit_colors(max(int(unit.max(initial=0)) + 1, 1)), [0.7, 0.7, 0.7]])
     line, at = np.divmod(calls["onset_s"].to_numpy(float), line_s)
@@ -825,6 +825,8 @@ def plot_raster(
         range(0, n_lines, step), [f"{k * line_s / 60:g}" for k in range(0, n_lines, step)]
     )
     ax.set(xlim=(0, line_s), ylim=(n_lines - 0.4, -0.6), xlabel="time (s)", ylabel="from minute")
+    if n_lines == 1:  # it begins with the recording
+        ax.set(yticks=[], ylabel="")
     set_alt_text(
         ax, f"{shown.sum()} calls over {duration_s:.0f} s, {n_lines} lines of {line_s:g} s."
     )

@@ -54,7 +54,9 @@ def p_cell(
         return "–", None
     at_floor = least is not None and p <= least * (1 + 1e-9)
     mark = (
-        '<span title="the smallest p that so many animals can give"> ↓</span>' if at_floor else ""
+        '<span title="the smallest p that so many animals can give">\u00a0↓</span>'
+        if at_floor
+        else ""
     )
     return f"{p_text(p)}{mark}", p
 

@@ -162,6 +162,7 @@ def plan_text(
     events: str | None = None,  # likewise
     describe: bool = False,  # groups are too small to be tested
     settings: Sequence[str] = ("# n_clusters = 40",),  # lines of TOML
+    sequences: Sequence[str] = ("# max_gap_s = 0.25",),  # likewise
     head: str = "A study, for usvbook study",  # first line
 ) -> str:  # TOML
     "A commented study.toml."
@@ -177,12 +178,17 @@ def plan_text(
         "# decisions; those of usvbook review and curate in OUT/results are found by themselves"
     ]
     lines += ['# curation = "curation.jsonl"', ""]
-    lines += ["# calls that lie over one another: mark or none", '# overlaps = "mark"', ""]
+    lines += [
+        "# calls that lie over one another: mark, separate or none",
+        '# overlaps = "mark"',
+        "",
+    ]
     lines += ["[settings]  # of usvbook build", *settings, ""]
     lines += ["[compare]  # of usvbook compare"]
     few = "describe = true  # a group of one or two animals is shown, not tested"
     lines += [few] if describe else ['# paired = "session"']
-    return "\n".join([*lines, "", "[sequences]  # of usvbook sequences", "# max_gap_s = 0.25", ""])
+    lines += ["", "[sequences]  # of usvbook sequences", *sequences, ""]
+    return "\n".join(lines)
 
 # %% ../nbs/24f_whole_study.ipynb #8f39ab4a
 def new_plan(
