@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MARK_ENDINGS', 'BESIDE_HZ', 'parts_of', 'likeness', 'recording_named', 'words_apart', 'numbered_alike',
            'usable_marks', 'read_matched', 'no_sounds', 'match_by_numbers', 'match_marks', 'bands_of_overlaps',
-           'BandSink', 'MarkedSegmenter', 'with_marks', 'MarkedRecordings', 'GivenMarks', 'marks_again']
+           'BandSink', 'MarkedSegmenter', 'with_marks', 'tell_of_marks', 'MarkedRecordings', 'GivenMarks',
+           'marks_again']
 
 # %% ../nbs/02i_marked_calls.ipynb #e3429c20
 import hashlib
@@ -302,6 +303,24 @@ def with_marks(
     table["marked_animal"] = marks["animal"].fillna("").astype("str").to_numpy()
     return table.astype({"marked_label": "str", "marked_animal": "str"})
 
+# %% ../nbs/02i_marked_calls.ipynb #5b07c564
+def tell_of_marks(
+    marks: pd.DataFrame,  # of the recording
+    recording: Recording,  # one channel of it
+    channel: Channel,  # that is searched: number, "mean" or "all"
+) -> None:
+    """A `MarkWarning` for marks of channels that are not there, and for a recording slowed down."""
+    if recording.channel not in (0, channel):  # told with the first
+        return
+    texts = []
+    lost = ~marks["channel"].isin(["", *map(str, range(recording.n_channels))])
+    if channel == "all" and lost.any():
+        texts.append(f"{int(lost.sum())} mark(s) left out: of channels that it has not")
+    if (slower := recording.time_expansion) != 1:
+        texts.append(f"slowed down {slower:g} times; marks are taken as s and Hz of the true sound")
+    for text in texts:
+        warnings.warn(f"{recording.audio_path}: {text}", MarkWarning, stacklevel=3)
+
 # %% ../nbs/02i_marked_calls.ipynb #5c6975ff
 @dataclass
 class MarkedRecordings:
@@ -327,13 +346,9 @@ class MarkedRecordings:
         return MarkedSegmenter(self.segmenter, marks)
 
     def segment(self, recording: Recording) -> Calls:
-        """The marked calls of a recording; a `MarkWarning` for those of channels that it has not."""
-        if self.channel == "all" and recording.channel == 0 and recording.audio_path in self.marks:
-            there = ["", *map(str, range(recording.n_channels))]
-            lost = ~self.marks[recording.audio_path]["channel"].isin(there)
-            if lost.any():
-                text = f"{int(lost.sum())} mark(s) left out: of channels that it has not"
-                warnings.warn(f"{recording.audio_path}: {text}", MarkWarning, stacklevel=2)
+        """The marked calls of a recording."""
+        if (marks := self.marks.get(recording.audio_path)) is not None:
+            tell_of_marks(marks, recording, self.channel)
         own = self.of(recording.audio_path, recording.channel)
         return (own if self.work is None else KeptSegmenter(own, self.work)).segment(recording)
 
