@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import run_command
 from scipy import stats
 
 from usvbook.files import Fault
 from usvbook.rates import event_rate
+from usvbook.run_record import Watch, write_run
 from usvbook.sequence_studies import Questions, order_of_results
 from usvbook.sequences import (
     ENTROPIES,
@@ -197,3 +199,33 @@ def test_bad_input(tmp_path):
         order_of_results(short, None, Questions(n_shuffles=3), Design())
     with pytest.raises(Fault, match="there are no calls"):
         ask(many[:0])
+
+
+N = 12
+CALLS = pd.DataFrame({"audio_path": "r.wav", "channel": 0, "unit": np.arange(N) % 3})
+CALLS = CALLS.assign(onset_s=np.arange(N) / 5, offset_s=np.arange(N) / 5 + 0.1)
+ODD_CALLS = {  # what is wrong -> the calls, the last line that is printed
+    "NaN": (CALLS.assign(onset_s=CALLS["onset_s"].where(CALLS.index != 5)), "call 5 runs from nan"),
+    "backwards": (CALLS.assign(offset_s=-1.0), "call 0 runs from 0 s to -1 s, r.wav (12 such"),
+    "none": (CALLS[:0], "there are no calls; nothing can be said about their order"),
+    "late": (CALLS.assign(offset_s=99.0, onset_s=98.0), "but the recording has 60.0 s"),
+    "no unit": (CALLS.drop(columns="unit"), "calls.csv: no column unit; repeat the run"),
+    "words": (CALLS.assign(unit="up"), "calls.csv: unit = up in row 1 is no unit"),
+    "half": (CALLS.assign(unit=0.5), "calls.csv: unit = 0.5 in row 1 is no unit"),
+    "soon": (CALLS.assign(onset_s="soon"), "onset_s = soon in row 1 is not a number"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_CALLS)
+def test_a_table_that_cannot_be_is_told_in_one_line(name, tmp_path):
+    calls, wanted = ODD_CALLS[name]
+    folder, out = tmp_path / "results", tmp_path / "out"
+    folder.mkdir()
+    calls.to_csv(folder / "calls.csv", index=False)
+    files = pd.DataFrame({"audio_path": ["r.wav"], "duration_s": 60.0, "error": ""})
+    files.to_csv(folder / "recordings.csv", index=False)
+    write_run(folder, Watch(), "assign", {"sha256": "abc"}, files[:0], {})
+    code, said = run_command("sequences", folder, "-o", out)
+    last = said.strip().splitlines()[-1]
+    assert code == 1 and last.startswith("usvbook: ") and wanted in last, said
+    assert "fault of the program" not in last and not out.exists()

@@ -48,8 +48,8 @@ def time_order(
     if len(wrong):
         k = int(wrong[0])
         raise Fault(
-            f"call {k} runs from {onset[k]} s to {offset[k]} s ({len(wrong)} such call(s)); "
-            "correct or remove them"
+            f"call {k} runs from {onset[k]:.6g} s to {offset[k]:.6g} s, {table[by[0]].iloc[k]} "
+            f"({len(wrong)} such call(s)); correct or remove them"
         )
     names = pd.MultiIndex.from_frame(table[list(by)].astype(str))
     stream = np.asarray(pd.factorize(names)[0])
