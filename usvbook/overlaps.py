@@ -6,10 +6,10 @@
 __all__ = ['LEAST_DB', 'REACH_HZ', 'JUMP_HZ', 'GAP_S', 'LEAST_RIDGE_S', 'MULTIPLES', 'LEAST_COMMON_S', 'LEAST_CONFIDENCE',
            'OVERLAP_COLUMNS', 'ridge_points', 'Ridge', 'steps_to', 'link_ridges', 'in_common', 'are_harmonics',
            'Evidence', 'breadth_of', 'evidence_of', 'CallCount', 'pairs_apart', 'count_calls', 'lit_patch',
-           'check_findable', 'mark_overlaps']
+           'lit_patches', 'check_findable', 'mark_overlaps']
 
 # %% ../nbs/15_overlaps.ipynb #d186292b
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -223,6 +223,14 @@ def lit_patch(
     tip = 1e-3 * ndimage.gaussian_filter1d(patch, 2, axis=0)  # levels are rounded: no ties
     return np.where(lit, np.maximum(patch + tip, 0), 0)
 
+
+def lit_patches(
+    calls: Calls,  # of MultitaperSegmenter
+) -> Iterator[np.ndarray]:
+    "The patches of calls, 0 where nothing is lit."
+    whole = calls.segmenter.get("patches") == "level"
+    return (lit_patch(patch, calls.segmenter) if whole else patch for patch in calls.patches)
+
 # %% ../nbs/15_overlaps.ipynb #46cbc5ec
 OVERLAP_COLUMNS = ("n_sources", "n_sources_confidence")
 
@@ -248,9 +256,9 @@ def mark_overlaps(
     if not 0 <= least_confidence <= 1:
         raise Fault(f"least_confidence = {least_confidence} is a share; give 0 to 1")
     hop_s = float(calls.segmenter["hop_s"])
-    whole = calls.segmenter.get("patches") == "level"
-    lit = (lit_patch(p, calls.segmenter) if whole else p for p in calls.patches)
-    counts = [count_calls(p, calls.band_hz, hop_s, least_confidence) for p in lit]
+    counts = [
+        count_calls(patch, calls.band_hz, hop_s, least_confidence) for patch in lit_patches(calls)
+    ]
     calls.table["n_sources"] = np.array([one.n_sources for one in counts], int)
     calls.table["n_sources_confidence"] = np.round([one.confidence for one in counts], 4)
     return calls.table

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .calls import Calls
-from .overlaps import link_ridges
+from .overlaps import link_ridges, lit_patches
 
 # %% ../nbs/15b_part_trust.ipynb #0f7180f9
 LOUD_DB = 20.0  # below the loudest bin: fainter ones do not count
@@ -54,8 +54,9 @@ def signs_of(
     n_sources: int,  # how many voices there were
 ) -> Signs:
     "Look at a part among the others of its overlap."
-    lit = [float(patch.sum()) for patch in parts.patches]
-    patch, hop_s = parts.patches[row], float(parts.segmenter["hop_s"])
+    patches = list(lit_patches(parts))
+    lit = [float(patch.sum()) for patch in patches]
+    patch, hop_s = patches[row], float(parts.segmenter["hop_s"])
     bin_hz = (parts.band_hz[1] - parts.band_hz[0]) / len(patch)
     ridges = link_ridges(patch, bin_hz, hop_s)
     longest = max((len(one.frames) for one in ridges), default=0) / max(patch.shape[1], 1)
