@@ -629,3 +629,34 @@ def test_decisions_in_comparisons_and_order(followed, decided, study, tmp_path):
     usvbook("curate", later, "reject", 6)
     with pytest.raises(Fault, match="they follow 8 and 7 decisions of people"):
         read_results([later, followed / "new"])
+
+
+def test_marks_of_another_program_as_decisions(built, tmp_path):
+    """Calls rejected there are offered to be rejected, labels as names; taken if asked for."""
+    results = tmp_path / "results"
+    shutil.copytree(built, results)
+    calls = pd.read_csv(results / "calls.csv")
+    own = calls[calls["audio_path"].str.contains("m0")]
+    marks = own[["audio_path", "onset_s", "offset_s"]].assign(
+        label="hum", accepted=np.arange(len(own)) > 0
+    )
+    marks.to_csv(tmp_path / "m0.csv", index=False)
+    file = (tmp_path / "m0.csv",)
+    said = usvbook("curate", results, "marks", *file)
+    assert (
+        f"{len(own)} of {len(own)} marks are at calls" in said and "offered: reject 1 call" in said
+    )
+    assert "--take" in said and not (results / "curation.jsonl").exists()
+    usvbook("curate", results, "marks", *file, "--take", "--who", "anna")
+    state = usvbook("curate", results, "check")
+    share = own["unit"].value_counts() / calls["unit"].value_counts()
+    named = [unit for unit, part in share.items() if part > 0.55]
+    assert named and all(f"{unit} hum:" in state for unit in named)
+    rejected = read_log(results / "curation.jsonl").decisions[0]
+    assert (rejected.op, rejected.calls, rejected.who) == (
+        "reject_calls", (own["call_key"].iloc[0],), "anna",
+    )  # fmt: skip
+    code, said = run_command("curate", results, "marks")
+    assert code == 1 and "marks takes FILE ..." in said
+    said = usvbook("convert", results, "--to", "raven", "-o", tmp_path / "raven")
+    assert "what people decided is not in its calls.csv" in said

@@ -7,9 +7,9 @@ __all__ = ['RECORDINGS', 'FORCE', 'JOBS', 'SCHEDULER', 'CHANNEL', 'CONFIG', 'OVE
            'FORMAT_OF_MARKS', 'COLUMNS', 'DECIMAL', 'MARKS', 'MARKS_FORMAT', 'app', 'ISSUES', 'ACTIONS', 'COLUMN',
            'WEIGHTS', 'SOUNDS', 'SPLIT', 'DEVICE', 'with_settings', 'join_settings', 'columns_of', 'given_marks',
            'show_version', 'options', 'take_streams', 'main', 'in_option_words', 'options_by_name', 'told', 'one_line',
-           'workers', 'detect', 'build', 'assign', 'as_number', 'fields_of', 'tell_decisions', 'carry', 'curate',
-           'review_command', 'compare', 'sequences', 'study_command', 'convert', 'demo', 'tune', 'separate',
-           'train_command', 'evaluate_command']
+           'workers', 'detect', 'build', 'assign', 'as_number', 'fields_of', 'tell_decisions', 'carry', 'tell_decided',
+           'tell_marks', 'curate', 'review_command', 'compare', 'sequences', 'study_command', 'convert', 'demo', 'tune',
+           'separate', 'train_command', 'evaluate_command']
 
 # %% ../nbs/29_cli.ipynb #e3597d22
 import inspect
@@ -28,7 +28,7 @@ import typer
 from .demo import run_demo
 from .files import Fault, PlaceError, in_one_line, in_one_move
 from .past_runs import calls_to_tune
-from .results_folder import one_line_for_disks
+from .results_folder import LOG, one_line_for_disks
 from .run_record import Watch, progress_bar, tell, write_table
 from usvbook.runs import (
     FILES,
@@ -388,6 +388,7 @@ ACTIONS = {  # what can be done -> the words that it takes
     "log": "", "check": "", "merge": "UNIT UNIT ...", "split": "UNIT", "rename": "UNIT NAME",
     "reject": "UNIT", "accept": "UNIT", "reassign": "UNIT KEY ...", "reject-calls": "KEY ...",
     "accept-calls": "KEY ...", "undo": "NUMBER", "apply": "", "carry": "NEW",
+    "marks": "FILE ...",
 }  # fmt: skip
 
 
@@ -463,6 +464,50 @@ def carry(
         lines.append("give --take to write what is offered into the log")
     tell("\n".join(lines), result=True)
 
+# %% ../nbs/29_cli.ipynb #00f1d9b1
+def tell_decided(
+    places: list[str],  # files of marks, results folders
+    watch: Watch,
+) -> None:
+    """Say of folders that people decided about that their table is not what was decided."""
+    for folder in dict.fromkeys(p if p.is_dir() else p.parent for p in map(Path, places)):
+        if (folder / LOG).is_file() and (folder / "calls.csv").is_file():
+            watch.remark(
+                f"{folder}: what people decided is not in its calls.csv; write them as decided with "
+                f"usvbook curate {folder} apply -o NEW, and convert NEW"
+            )
+
+
+def tell_marks(
+    results: Path,
+    files: list[str],  # of marks
+    fmt: str | None,
+    columns: Path | None,
+    take: bool,  # write what is offered
+    who: str,
+    why: str,
+) -> None:
+    """Print what marks of another program say about the calls; write it where asked to."""
+    from usvbook.curated_results import decisions_of_marks, in_words, take_over
+    from usvbook.mark_tables import Reading
+
+    if not files:
+        raise Fault("marks takes FILE ..., files or folders of marks")
+    with Watch().step("marks"):
+        offer = decisions_of_marks(results, files, fmt, Reading(columns=columns_of(columns)))
+    lines = [f"{offer.n_matched} of {offer.n_marks} marks are at calls of {results}"]
+    if offer.n_unmatched_rejected:
+        lines.append(
+            f"{offer.n_unmatched_rejected} rejected there are no calls here: nothing to do"
+        )
+    lines += [f"offered: {in_words(one)}" for one in offer.decisions]
+    if take:
+        done = take_over(results, offer.decisions, who, why)
+        lines.append(f"{len(done)} decisions written into the log of {results}")
+    elif offer.decisions:
+        lines.append("give --take to write what is offered into the log")
+    tell("\n".join(lines), result=True)
+
 # %% ../nbs/29_cli.ipynb #dbb55da6
 @app.command()
 def curate(
@@ -478,15 +523,17 @@ def curate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="folder to write, of apply")
     ] = None,
-    take: Annotated[bool, typer.Option("--take", help="write what carry offers")] = False,
+    take: Annotated[bool, typer.Option("--take", help="write what carry or marks offer")] = False,
+    marks_format: MARKS_FORMAT = None,
+    columns: COLUMNS = None,
     n_jobs: JOBS = None,
     force: FORCE = False,
 ) -> None:
     """Decide about units and calls; the decisions are kept, can be undone, and go into all results.
 
     RESULTS log | check | merge 3 7 --name up | split 5 --k 2 | rename 40 up | reject 9 | accept 9 |
-    reassign 40 KEY ... | reject-calls KEY ... | accept-calls KEY ... | undo 12 | apply -o NEW; and
-    carry OLD NEW.
+    reassign 40 KEY ... | reject-calls KEY ... | accept-calls KEY ... | undo 12 | apply -o NEW |
+    marks FILE ... (what another program says about the calls); and carry OLD NEW.
     """
     from usvbook.curated_results import apply_decisions, in_words, open_log
     from usvbook.curation import Decision, decide
@@ -499,6 +546,8 @@ def curate(
             carry(Path(action), Path(words[0]), take, who, why)
         elif action in ("log", "check"):
             tell_decisions(results, action)
+        elif action == "marks":
+            tell_marks(results, words, marks_format, columns, take, who, why)
         elif action == "apply":
             if out is None:
                 raise Fault("apply needs a folder to write: -o NEW")
@@ -688,7 +737,8 @@ def convert(
 
         named = columns_of(columns)
         how = Reading(samplerate_hz, duration_s, named, label_column, decimal, encoding)
-        with Watch().step("convert"), one_line_for_disks(out):
+        tell_decided(files, watch := Watch())
+        with watch.step("convert"), one_line_for_disks(out):
             written = convert_marks(files, out, to, fmt, how, force)
         for path in written:
             tell(f"written: {path}", result=True)

@@ -7,7 +7,8 @@ __all__ = ['BOX', 'fitted_calls', 'open_log', 'log_of', 'state_of_results', 'loa
            'state_lines', 'paths_now', 'calls_again', 'boxes_of', 'recording_as_it_was', 'measure_boxes', 'drawn_calls',
            'Pictured', 'pictures_of', 'parts_by_kmeans', 'load_curated', 'curated_table', 'files_of_run', 'new_rows',
            'with_drawn', 'order_in_time', 'counted_again', 'AsDecided', 'as_decided', 'calls_as_decided', 'n_decisions',
-           'apply_decisions', 'write_applied', 'Offer', 'carry_over', 'take_over']
+           'apply_decisions', 'write_applied', 'Offer', 'carry_over', 'take_over', 'MarksOffer', 'marked_rows',
+           'decisions_of_marks']
 
 # %% ../nbs/22b_curated_results.ipynb #e8a65f04
 from collections import Counter
@@ -52,6 +53,7 @@ from .settings import settings_of
 # %% ../nbs/22b_curated_results.ipynb #df43862c
 if TYPE_CHECKING:
     from usvbook.calls import Calls
+    from usvbook.mark_tables import Reading
     from usvbook.repertoire import Repertoire
 
 # %% ../nbs/22b_curated_results.ipynb #a95097bf
@@ -624,3 +626,68 @@ def take_over(
     """Write decisions into the log of a folder, one by one."""
     log = open_log(new)
     return [decide(log, replace(one, who=who, why=why)) for one in decisions]
+
+# %% ../nbs/22b_curated_results.ipynb #b3b568e0
+@dataclass(frozen=True)
+class MarksOffer:
+    """What marks of another program say about the calls of a folder."""
+
+    decisions: list[Decision]  # calls to be rejected, and names
+    n_marks: int
+    n_matched: int  # marks at a call of the folder
+    n_unmatched_rejected: int  # marks that were rejected there, and no call of the folder
+
+
+def marked_rows(
+    table: pd.DataFrame,  # calls of a folder, with call_key
+    files: Sequence[str | Path],  # files and folders of marks
+    fmt: str | None = None,  # a name of usvbook.marks.FORMATS; None: by content
+    how: "Reading | None" = None,  # what is told about the files
+) -> pd.DataFrame:  # one row a mark: call_key ("" where no call is), label, accepted
+    """Marks of another program beside the calls. Raises `Fault` where no mark is of these recordings."""
+    from usvbook.calls import match_calls
+    from usvbook.mark_tables import Reading
+    from usvbook.marked_calls import read_matched
+    from usvbook.marks import files_of_marks
+
+    recordings, parts = list(dict.fromkeys(table["audio_path"].astype(str))), []
+    for path in files_of_marks(files):
+        for name, marks in read_matched(path, recordings, fmt, how or Reading()).items():
+            for channel, own in marks.groupby("channel", sort=False):
+                here = table[table["audio_path"] == name]
+                calls = here[here["channel"] == channel] if channel else here
+                key = np.full(len(own), "", dtype=object)
+                if len(calls):
+                    pairs = match_calls(own, calls).pairs
+                    key[pairs[:, 0]] = calls["call_key"].to_numpy()[pairs[:, 1]]
+                parts.append(own[["label", "accepted"]].assign(call_key=key, recording=name))
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if not len(found) or found["recording"].isna().all():
+        raise Fault(f"{files[0]}: has no mark of the recordings of this folder; name files alike")
+    return found.drop(columns="recording")
+
+# %% ../nbs/22b_curated_results.ipynb #6284220d
+def decisions_of_marks(
+    results: Path,  # results folder of a build
+    files: Sequence[str | Path],  # files and folders of marks
+    fmt: str | None = None,
+    how: "Reading | None" = None,
+) -> MarksOffer:
+    """Decisions that marks of another program offer. Raises `Fault` as `marked_rows` does."""
+    state = state_of_results(results)
+    marks = marked_rows(fitted_calls(results), files, fmt, how)
+    hit = marks[marks["call_key"] != ""]
+    now = state.table.drop_duplicates("key").set_index("key")
+    out = [k for k in hit["call_key"][~hit["accepted"]] if now.at[k, "accepted"]]
+    offered = [Decision("reject_calls", calls=tuple(dict.fromkeys(out)))] if out else []
+    said = hit[hit["accepted"] & (hit["label"] != "")].drop_duplicates("call_key")
+    unit = now["unit"].reindex(said["call_key"]).to_numpy()
+    sizes = now["unit"].value_counts()
+    for one in state.units:
+        labels = said["label"][unit == one].value_counts()
+        if len(labels) and 2 * labels.iloc[0] > sizes.get(one, 0):
+            name = str(labels.index[0])
+            if state.names.get(one) != name:
+                offered.append(Decision("rename", unit=one, name=name))
+    lost = int((~marks["accepted"] & (marks["call_key"] == "")).sum())
+    return MarksOffer(offered, len(marks), len(hit), lost)
