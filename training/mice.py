@@ -161,8 +161,9 @@ def recipes(args: argparse.Namespace) -> list[Recipe]:
         gain_db=24.0, background_db=(-3.0, 30.0), n_sources=(1, 2, 2, 2), seed=1, **shared,
     )  # fmt: skip
     third = replace(
-        second, n_steps=max(args.mask_steps, 1), curriculum=((1.0, 150, 6),), n_sources=(2,), seed=2,
-        objective="masks", score_weight=5.0, mask_floor_db=40.0, learning_rate=1e-3,
+        second, n_steps=max(args.mask_steps, 1), curriculum=((1.0, 150, 6),),
+        n_sources=(2,), seed=2, objective="masks", score_weight=5.0, mask_floor_db=40.0,
+        learning_rate=1e-3,
     )  # fmt: skip
     return [first, second, third] if args.mask_steps else [first, second]
 
