@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CLEAR_S', 'LEAST_QUIET_S', 'REACH_S', 'FADE_S', 'AROUND_S', 'MARGIN_S', 'SEARCHED_S', 'EDGE_S', 'PART_COLUMNS',
-           'quiet_gaps', 'laid_over', 'quiet_near', 'Excerpt', 'cut_overlap', 'voices_of', 'found_in_place', 'Left',
-           'Parted', 'take_apart', 'Apart', 'recordings_of', 'parts_in_recording', 'separate_overlaps', 'with_origin',
-           'check_marked', 'in_place_of_overlaps', 'caption_of', 'show_some']
+           'quiet_gaps', 'laid_over', 'quiet_near', 'Excerpt', 'cut_overlap', 'voices_of', 'found_in_place',
+           'mouse_network', 'Left', 'Parted', 'take_apart', 'Apart', 'recordings_of', 'parts_in_recording',
+           'separate_overlaps', 'with_origin', 'check_marked', 'in_place_of_overlaps', 'caption_of', 'show_some']
 
 # %% ../nbs/15a_overlap_parts.ipynb #47f17ed2
 import tempfile
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .calls import Calls, recording_of
 from .deep_clustering import FrontEnd, stft
-from .embedding_network import WeightsError
+from .embedding_network import Model, WeightsError
 from .files import Fault, Progress, in_one_line, without_progress
 from .overlaps import mark_overlaps
 from .overlaps_shown import ShownOverlap, show_overlap
@@ -31,7 +31,7 @@ from .part_trust import Signs, certainty_of, signs_of
 from .recordings import Recording, RecordingError, RecordingWarning
 from .segmentation import MultitaperSegmenter
 from .separation import Embedder, masked_signals, separate
-from .shipped_networks import choose_model
+from .shipped_networks import SHIPPED, shipped_model
 
 # %% ../nbs/15a_overlap_parts.ipynb #035bf893
 CLEAR_S = 0.015  # what is quiet is so far from every call
@@ -179,6 +179,19 @@ def found_in_place(
     found.table["channel"] = pd.Series([str(recording.channel)] * len(found), dtype="str")
     return found
 
+# %% ../nbs/15a_overlap_parts.ipynb #545f24c6
+def mouse_network(
+    samplerate_hz: int,  # of the recording
+) -> Model:
+    "The network for mice, at this rate. `WeightsError` in one line if it does not go so far."
+    least_hz, most_hz = SHIPPED["mice"].least_hz, SHIPPED["mice"].most_hz
+    if not least_hz <= samplerate_hz <= most_hz:
+        raise WeightsError(
+            f"the network for mice takes recordings at {least_hz} to {most_hz} Hz, this one has "
+            f"{samplerate_hz} Hz"
+        )
+    return shipped_model("mice").at_rate(samplerate_hz)
+
 # %% ../nbs/15a_overlap_parts.ipynb #f56ba780
 EDGE_S = 0.01  # an overlap that comes so near to the start or the end of a file is not whole
 PART_COLUMNS = ("overlap", "voice", "trust")  # row of the overlap; 1, 2, ..., loudest first
@@ -284,7 +297,7 @@ def separate_overlaps(
         for rows in progress(groups, len(groups)):
             one = calls[rows]
             try:
-                network = choose_model(int(one.table["samplerate_hz"].iloc[0]))
+                network = mouse_network(int(one.table["samplerate_hz"].iloc[0]))
                 each = list(parts_in_recording(one, network, Path(folder), random_state))
             except (RecordingError, WeightsError) as error:
                 overlaps = np.flatnonzero(one.table["n_sources"] > 1)
@@ -376,7 +389,7 @@ def show_some(
         if excerpt is None:
             continue
         rate, n = recording.samplerate_hz, int(table["n_sources"].iloc[row])
-        apart = separate(excerpt.sound, choose_model(rate), n, random_state=random_state)
+        apart = separate(excerpt.sound, mouse_network(rate), n, random_state=random_state)
         voices = voices_of(excerpt, torch.from_numpy(apart.masks), apart.front)
         inner = slice(round(0.8 * MARGIN_S * rate), -round(0.8 * MARGIN_S * rate))
         own = parts[parts["overlap"] == row]
