@@ -86,6 +86,11 @@ def study(done, tmp_path):
     return place
 
 
+def end(*given):
+    """Somebody presses Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def numbers(out):
     """Bytes of all tables and numbers of a study."""
     return {
@@ -97,10 +102,14 @@ def numbers(out):
 
 
 def test_the_same_file_gives_the_same_bytes(done, tmp_path, monkeypatch):
-    """In a year, and in another place."""
+    """In a year, in another place, and after it was ended in the midst of its first build."""
     shutil.copytree(done, tmp_path / "x", ignore=shutil.ignore_patterns("out"))
     monkeypatch.chdir(tmp_path / "x")
-    run_study("study.toml", "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("usvbook.runs.fit_calls", end)
+        assert run_command("study", "study.toml", "-o", "out")[0] == 130
+    assert not (tmp_path / "x" / "out" / "results" / "calls.csv").exists()
+    assert run_study("study.toml", "out") == dict.fromkeys(KEPT, FIRST)
     first, again = numbers(done / "out"), numbers(tmp_path / "x" / "out")
     assert len(first) > 12 and first.keys() == again.keys()
     assert [name for name in first if first[name] != again[name]] == []
@@ -206,9 +215,6 @@ def test_a_repertoire_that_is_named_is_assigned_to_as_people_decided(study):
 def test_a_run_that_is_ended_goes_on(study, monkeypatch):
     """Ended in the order: the other steps are kept, and so is the order that was there."""
     from usvbook import sequence_runs
-
-    def end(*given):
-        raise KeyboardInterrupt
 
     (study / "study.toml").write_text(TEXT + "max_gap_s = 0.1\n")
     before = (study / "out" / "order" / "bouts.csv").read_bytes()

@@ -25,7 +25,7 @@ from typing import Any
 from .curation import read_log
 from .files import Fault, PlaceError, in_one_move, read_text
 from .front_page import Part, write_front_page
-from .results_folder import LOG
+from .results_folder import LOG, one_line_for_disks
 from .run_record import tell
 from .sequence_studies import Questions
 from .settings import read_settings, read_toml
@@ -236,6 +236,8 @@ def old_keys(
 ) -> dict[str, dict[str, str]]:  # step -> what it depends on -> hash
     "Keys of the last run. Raises `PlaceError` for a folder that no study made."
     path = out / "steps.json"
+    if out.exists() and not out.is_dir():
+        raise PlaceError(f"{out}: is a file, not a folder; choose another name")
     there = {one.name for one in out.iterdir()} if out.is_dir() else set()
     at_home = home is not None and home.resolve() == out.resolve()
     if not path.exists() and not (there & {*OURS_OF_STUDY} if at_home else there):
@@ -246,7 +248,7 @@ def old_keys(
     except (OSError, ValueError, AttributeError):
         raise PlaceError(f"{out}: holds no study; choose another name") from None
 
-
+# %% ../nbs/24f_whole_study.ipynb #9f6188fc
 def why_anew(
     old: Mapping[str, str] | None,  # what a step depended on -> hash; None: it was not done
     new: Mapping[str, str],
@@ -536,7 +538,9 @@ def run_study(
     keys = {} if force and not (out / "steps.json").exists() else old_keys(out, path.parent)
     files = find_recordings(plan.recordings)
     check_tables(plan, files)
-    out.mkdir(parents=True, exist_ok=True)
+    with one_line_for_disks(out):
+        out.mkdir(parents=True, exist_ok=True)
+        write_keys(out, keys)  # from here on the folder is a study, whenever it is ended
     for name in steps_of(plan, out):
         parts = parts_of(name, plan, out, files)
         done[name] = why_anew(keys.get(name), parts, (out / name / "run.json").is_file())
