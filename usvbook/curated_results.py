@@ -7,8 +7,8 @@ __all__ = ['BOX', 'fitted_calls', 'open_log', 'log_of', 'state_of_results', 'loa
            'state_lines', 'paths_now', 'calls_again', 'boxes_of', 'recording_as_it_was', 'measure_boxes', 'drawn_calls',
            'Pictured', 'pictures_of', 'parts_by_kmeans', 'load_curated', 'curated_table', 'files_of_run', 'new_rows',
            'with_drawn', 'order_in_time', 'counted_again', 'AsDecided', 'as_decided', 'calls_as_decided', 'n_decisions',
-           'apply_decisions', 'write_applied', 'Offer', 'carry_over', 'take_over', 'MarksOffer', 'marked_rows',
-           'decisions_of_marks']
+           'parts_remark', 'apply_decisions', 'write_applied', 'Offer', 'carry_over', 'take_over', 'MarksOffer',
+           'marked_rows', 'decisions_of_marks']
 
 # %% ../nbs/22b_curated_results.ipynb #e8a65f04
 from collections import Counter
@@ -512,6 +512,19 @@ def n_decisions(
         return len(log_of(folder).decisions)
     return int(run["parameters"].get("decisions") or 0)
 
+# %% ../nbs/22b_curated_results.ipynb #dc46fb00
+def parts_remark(
+    results: Path,  # results folder of a build
+    out: Path,  # where its curated results go
+) -> str:  # "" where no overlap was taken apart
+    """What becomes of the parts of overlaps."""
+    if not (results / "calls_separated.csv").is_file():
+        return ""
+    return (
+        f"the parts of overlaps in {results / 'calls_separated.csv'} are not in these results; assign "
+        f"the recordings to {out / 'repertoire.npz'} with overlaps = 'separate' to have them as decided"
+    )
+
 # %% ../nbs/22b_curated_results.ipynb #2ed09feb
 def apply_decisions(
     results: Path,  # results folder of a build, with decisions
@@ -529,6 +542,8 @@ def apply_decisions(
     check_jobs(n_jobs)
     watch = Watch()
     state_of_results(results)
+    if said := parts_remark(results, out):
+        watch.remark(said)
     with held_folder(out, force), new_results(out) as folder:
         repertoire, table, X, places, counts = as_decided(results, n_jobs, watch)
         repertoire.save(folder / "repertoire.npz")

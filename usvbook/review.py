@@ -40,7 +40,7 @@ from .results_folder import LOG
 
 # %% ../nbs/10e_review.ipynb #7016c040
 COLUMNS = ("call_key", "audio_path", "channel", "onset_s", "offset_s", "low_freq_hz",
-           "high_freq_hz", "samplerate_hz", "similarity", "peak_freq_hz")  # fmt: skip
+           "high_freq_hz", "samplerate_hz", "similarity", "peak_freq_hz", "n_sources")  # fmt: skip
 
 
 def read_calls_table(
@@ -57,6 +57,8 @@ def read_calls_table(
     for name in COLUMNS:
         if name not in table:
             table[name] = 0.0 if name.endswith(("_hz", "_s", "rity")) else "0"
+            if name == "n_sources":  # overlaps were not looked for
+                table[name] = 1
     table["audio_path"] = [(where or {}).get(one, one) for one in table["audio_path"]]
     return table[[*COLUMNS, "unit_fitted"]]
 
@@ -75,7 +77,7 @@ def as_rows(
         code, _, rest = key.partition(":")
         added.append({"call_key": key, "audio_path": path_of.get(code, ""),
                       "channel": rest.partition(":")[0], "samplerate_hz": rate_of.get(code, 0),
-                      "similarity": 0.0})  # fmt: skip
+                      "similarity": 0.0, "n_sources": 1})  # fmt: skip
     if added:
         rows = pd.concat([rows, pd.DataFrame(added).set_index("call_key", drop=False)])
     drawn = [key for key in state.boxes if key in rows.index]
@@ -273,7 +275,7 @@ def page_of_unit(
     calls = [
         {"key": row["call_key"], "accepted": bool(row["accepted"]), "ms": 1e3 * row["duration_s"],
          "khz": row["peak_freq_hz"] / 1e3, "at": row["onset_s"], "file": Path(row["audio_path"]).name,
-         "drawn": row["call_key"] in review.drawn}
+         "drawn": row["call_key"] in review.drawn, "several": int(row["n_sources"])}
         for row in shown.to_dict("records")
     ]  # fmt: skip
     return {"unit": unit, "page": page, "pages": pages, "calls": calls, "size": len(rows)}
@@ -568,9 +570,10 @@ function grid(s) {
     const li = make("li", {role: "option", tabindex: i === s.at ? 0 : -1, "data-key": c.key,
       "aria-selected": s.chosen.has(c.key), class: `${c.accepted ? "" : "out"} ${i === s.at ? "at" : ""} ${c.drawn ? "drawn" : ""}`,
       "aria-label": `call ${i + 1}, ${c.ms.toFixed(0)} ms, ${c.khz.toFixed(0)} kHz, ${c.file} at ` +
-        `${c.at.toFixed(2)} s${c.accepted ? "" : ", rejected"}${c.drawn ? ", drawn by hand" : ""}`,
+        `${c.at.toFixed(2)} s${c.accepted ? "" : ", rejected"}${c.drawn ? ", drawn by hand" : ""}` +
+        (c.several > 1 ? `, seems to be ${c.several} calls at once` : ""),
       title: `${c.file}, ${c.at.toFixed(3)} s`, onclick: (e) => s.pick(i, e)}, make("canvas", {width: 40, height: 56}),
-      make("small", {}, `${c.ms.toFixed(0)} ms ${c.khz.toFixed(0)} kHz`));
+      make("small", {}, `${c.ms.toFixed(0)} ms ${c.khz.toFixed(0)} kHz${c.several > 1 ? ` ×${c.several}?` : ""}`));
     const known = s.seen.get(cutKey(c)); if (known) paint(li.firstChild, ...known);
     return li;
   }));
