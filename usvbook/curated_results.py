@@ -7,8 +7,8 @@ __all__ = ['BOX', 'fitted_calls', 'open_log', 'log_of', 'state_of_results', 'loa
            'state_lines', 'paths_now', 'calls_again', 'boxes_of', 'recording_as_it_was', 'measure_boxes', 'drawn_calls',
            'Pictured', 'pictures_of', 'parts_by_kmeans', 'load_curated', 'curated_table', 'files_of_run', 'new_rows',
            'with_drawn', 'order_in_time', 'counted_again', 'AsDecided', 'as_decided', 'calls_as_decided', 'n_decisions',
-           'parts_remark', 'apply_decisions', 'write_applied', 'Offer', 'carry_over', 'take_over', 'MarksOffer',
-           'marked_rows', 'decisions_of_marks']
+           'parts_remark', 'apply_decisions', 'write_applied', 'Offer', 'drawn_to_carry', 'carry_over', 'take_over',
+           'MarksOffer', 'marked_rows', 'decisions_of_marks']
 
 # %% ../nbs/22b_curated_results.ipynb #e8a65f04
 from collections import Counter
@@ -601,6 +601,27 @@ class Offer:
     n_lost: int  # calls that were decided about, and are not in the new one
 
 # %% ../nbs/22b_curated_results.ipynb #aa092814
+def drawn_to_carry(
+    before: Curated,
+    new: Path,  # results folder of a new build
+    matched: dict[int, int],  # unit of the old one -> of the new one
+) -> list[Decision]:
+    """Calls that were drawn and are still not found, and limits that were corrected."""
+    table, unit_of = fitted_calls(new), before.table.set_index("key")["unit"].to_dict()
+    codes, offered = table["call_key"].str.partition(":")[0], []
+    recordings = {str(row.get("sha256", ""))[:KEY_CHARACTERS] for row in read_run(new)["inputs"]}
+    there = {*table["call_key"]}
+    for key, box in before.boxes.items():
+        code, unit = key.partition(":")[0], matched.get(unit_of.get(key, -1))
+        if key in there:
+            offered.append(Decision("correct_call", call=key, box=box))
+        elif key in before.added and code in recordings and unit is not None:
+            own = table[codes == code]
+            if not ((own["onset_s"] < box[1]) & (own["offset_s"] > box[0])).any():
+                offered.append(Decision("add_call", call=key, box=box, unit=unit))
+    return offered
+
+
 def carry_over(
     old: Path,  # results folder with decisions
     new: Path,  # results folder of a new build
@@ -629,7 +650,11 @@ def carry_over(
     for unit, target in matched.items():
         moved = tuple(k for k in known if one.at[k, "unit"] == unit and two.at[k, "unit"] != target)
         offered += [Decision("reassign", calls=moved, unit=target)] if moved else []
-    return Offer(matched, {u: n for (u, _), n in shared.items()}, offered, len(named) - len(known))
+    drawn = drawn_to_carry(before, new, matched)
+    lost = len(named) - len(
+        {*known} | {one.call for one in drawn if one.op == "add_call"} & {*named}
+    )
+    return Offer(matched, {u: n for (u, _), n in shared.items()}, drawn + offered, lost)
 
 
 def take_over(

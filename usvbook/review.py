@@ -7,8 +7,8 @@ __all__ = ['COLUMNS', 'SORTS', 'PAGE', 'Picture', 'MAKERS', 'SHOWS', 'STYLE', 'S
            'SCRIPT_WIDE', 'SCRIPT_DRAW', 'SCRIPT_KEYS', 'SCRIPT_BOARD', 'SCRIPT_STATE', 'SCRIPT_DECIDE', 'SCRIPT_PAGE',
            'SCRIPT_RENDER', 'read_calls_table', 'as_rows', 'Reviewing', 'living', 'undo', 'redo', 'typical_keys',
            'units_now', 'as_bytes', 'cut_out', 'looks', 'page_of_unit', 'pictures', 'call_in', 'stretch', 'boxes_in',
-           'sound', 'inside', 'draw_call', 'correct_call', 'split_off', 'history_now', 'answer', 'make_widget',
-           'Review']
+           'sound', 'check_measurable', 'inside', 'draw_call', 'correct_call', 'split_off', 'history_now', 'answer',
+           'make_widget', 'Review']
 
 # %% ../nbs/10e_review.ipynb #30719e27
 import json
@@ -114,6 +114,9 @@ class Reviewing:
         self.shelf, self.band_hz = Shelf(), (max(0.0, float(low) - 15_000), 1.05 * float(high))
         self.cuts: dict[object, Picture] = {}  # cut-outs that were read
         self.n_seen = -1  # decisions
+        self.measures: bool | None = (
+            None  # whether drawn calls can be measured; None: not known yet
+        )
         self.drawn: dict[str, tuple[float, ...]] = {}  # limits by hand
         self.shown = self.rows = self.table  # without units, and with them
         self.see()
@@ -356,8 +359,24 @@ def sound(review: Reviewing, key: str, slow: float = 20.0) -> list[bytes]:
     return [slowed_sound(x, rate, slow, 0.7 * call["low_freq_hz"], kind="WAV")]
 
 # %% ../nbs/10e_review.ipynb #bc3d5c9a
+def check_measurable(review: Reviewing) -> None:
+    """Raises `Fault` where drawn calls could not be measured: the calls are those of MUPET's detector."""
+    from usvbook.repertoire import Repertoire
+
+    path = review.results / "repertoire.npz"
+    if review.measures is None:
+        found_by = Repertoire.load(path).segmenter_ if path.is_file() else {}
+        review.measures = found_by.get("name") != "MupetSegmenter"
+    if not review.measures:
+        raise Fault(
+            "only the segmenter multitaper measures drawn and corrected calls, and these calls were "
+            "found by mupet; build with the other one to draw"
+        )
+
+
 def inside(review: Reviewing, key: str, box: Sequence[float]) -> list[float]:
-    """A box, cut to the recording of a call. Raises `Fault` for one that lies outside."""
+    """A box, cut to the recording of a call. Raises `Fault` for one outside, or not to be measured."""
+    check_measurable(review)
     call = call_in(review, key)
     ends = review.shelf.read(call, lambda r: (r.duration_s, r.samplerate_hz / 2))
     seconds, hertz = ends or (np.inf, np.inf)
