@@ -30,7 +30,7 @@ from .overlaps_shown import ShownOverlap, show_overlap
 from .part_trust import Signs, certainty_of, signs_of
 from .recordings import Recording, RecordingError, RecordingWarning
 from .segmentation import MultitaperSegmenter
-from .separation import Embedder, masked_signals, separate
+from .separation import Embedder, SeparationError, masked_signals, separate
 from .shipped_networks import SHIPPED, shipped_model
 
 # %% ../nbs/15a_overlap_parts.ipynb #035bf893
@@ -299,7 +299,7 @@ def separate_overlaps(
             try:
                 network = mouse_network(int(one.table["samplerate_hz"].iloc[0]))
                 each = list(parts_in_recording(one, network, Path(folder), random_state))
-            except (RecordingError, WeightsError) as error:
+            except (RecordingError, SeparationError, WeightsError) as error:
                 overlaps = np.flatnonzero(one.table["n_sources"] > 1)
                 each = [(int(row), in_one_line(error)) for row in overlaps]
             for row, parted in each:

@@ -57,7 +57,7 @@ def overlaps_section(
     if len(shown) == n_overlaps:
         which = "All overlaps that were taken apart"
     rows = [f"<p>{which}: as recorded, and each voice in the background of the recording, at one scale of "
-            "level. Look whether each voice is one call. The voices add up to nothing more than was "
+            "level. Look whether each voice is one call. Beside the background they add up to what was "
             "recorded; which animal sang which is not known.</p>"]  # fmt: skip
     for one in shown:
         groups = [
@@ -68,12 +68,14 @@ def overlaps_section(
         alt = f"Spectrograms of an overlap in {where}, and of its voices"
         slower = "" if one.slow == 1 else f", {one.slow:g} times slower"
         players = "".join(
-            sound_element(sound, f"{name} in {where}{slower}")
+            f"<span>{escape(name.split(':')[0])}{slower}<br>"
+            + sound_element(sound, f"{name} in {where}{slower}")
+            + "</span>"
             for sound, name in zip(one.sounds, one.captions, strict=True)
         )
         rows.append(
             f'<figure><figcaption>{escape(where)}</figcaption><div class="scroll" tabindex="0" '
             f'role="group" aria-label="{escape(alt)}">{draw_row(groups, SCALE, alt)}</div>'
-            f"{players}</figure>"
+            f'<div class="players">{players}</div></figure>'
         )
     return "".join(rows)

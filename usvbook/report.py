@@ -209,6 +209,7 @@ ul.quality { padding-left: 1.2rem; } ul.quality li { margin: 0.35rem 0; max-widt
   gap: 0 2rem; align-items: start; } .figures figure { min-width: 0; }
 .figures figure:has(.wide) { grid-column: 1 / -1; }
 svg.stretch { width: 100%; min-width: 60rem; height: auto; }
+.players { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; font-size: 0.8rem; }
 """
 
 # %% ../nbs/09b_report.ipynb #2445f733
