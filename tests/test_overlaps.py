@@ -163,7 +163,7 @@ def test_build_and_assign_take_apart(tmp_path):
             assign_recordings(path, given, tmp_path / f"n{n}", n_jobs=n, overlaps="separate")
     tables = [(tmp_path / f"n{n}" / "calls_separated.csv").read_bytes() for n in (1, 2)]
     assert tables[0] == tables[1]
-    assert "no network comes with the package" in (tmp_path / "n1" / "run.json").read_text()
+    assert "the network for mice takes" in (tmp_path / "n1" / "run.json").read_text()
     again = pd.read_csv(tmp_path / "n1" / "calls_separated.csv")
     new = again[again["separated"]]
     same = ["overlap_key", "voice", "unit", "onset_s", "trust"]

@@ -30,7 +30,8 @@ def why_left(
     for one in left:
         counts[one.why] = counts.get(one.why, 0) + 1
     reasons = "; ".join(f"{n}: {why}" for why, n in counts.items())
-    return f"{len(left)} overlaps stay one call each ({reasons})" if left else ""
+    n = "1 overlap stays one call" if len(left) == 1 else f"{len(left)} overlaps stay one call each"
+    return f"{n} ({reasons})" if left else ""
 
 
 def told_of_parts(
@@ -41,8 +42,10 @@ def told_of_parts(
     if apart.parts is not None:
         table = apart.parts.table
         good = int((table["trust"] >= 0.5).sum())
+        n = int(table["overlap"].nunique())
+        were = "1 overlap was" if n == 1 else f"{n} overlaps were"
         lines.append(
-            f"{table['overlap'].nunique()} overlaps were taken apart into {len(table)} parts, {good} "
+            f"{were} taken apart into {len(table)} parts, {good} "
             "of them more likely right than wrong (trust in calls_separated.csv)"
         )
     return [line for line in (*lines, why_left(apart.left)) if line]
