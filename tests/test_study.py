@@ -31,10 +31,12 @@ n_shuffles = 19
 
 @pytest.fixture(scope="module", autouse=True)
 def few_figures():
-    """Most of the time goes into the figures of builds, which are tested elsewhere."""
+    """Most of the time goes into figures, which are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("usvbook.runs.draw_figures", lambda *given: {})
         patch.setattr("usvbook.curated_results.save_figures", lambda *given: {})
+        patch.setattr("usvbook.study_figures.draw_study", lambda *given: {})
+        patch.setattr("usvbook.sequence_runs.figures_of_order", lambda *given: {})
         yield
 
 

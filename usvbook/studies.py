@@ -282,7 +282,8 @@ def unit_names(
     "The names of the units that have one."
     if "unit_name" not in calls:
         return {}
-    own = calls[calls["unit_name"].fillna("") != ""].drop_duplicates("unit")
+    named_ones = calls["unit_name"].notna() & (calls["unit_name"] != "")
+    own = calls[named_ones].drop_duplicates("unit")
     return dict(zip(own["unit"], own["unit_name"].astype(str), strict=True))
 
 
