@@ -189,7 +189,8 @@ def unit_words(
     most: int = 16,  # letters of a name
 ) -> list[str]:  # (n,)
     """What stands at a call: the number of its unit, and its name if it has one."""
-    names = table["unit_name"].fillna("").tolist() if "unit_name" in table else [""] * len(units)
+    said = table["unit_name"].tolist() if "unit_name" in table else [""] * len(units)
+    names = [name if isinstance(name, str) else "" for name in said]
     short = [name if len(name) <= most else name[: most - 1] + "…" for name in names]
     return [f"{u} {name}".strip() if u >= 0 else "–" for u, name in zip(units, short, strict=True)]
 
