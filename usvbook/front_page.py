@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PICTURED', 'MAIN_SETTINGS', 'FRONT_STYLE', 'FRONT_FOOTER', 'Part', 'numbers_in', 'table_in', 'p_sentence',
-           'answers_about_units', 'answers_of_comparison', 'answers_of_order', 'answers_of_study', 'plain_answers',
-           'counts_of', 'head_of_study', 'mosaic_of', 'part_section', 'done_table', 'settings_section',
-           'write_front_page']
+           'answers_about_units', 'answers_of_comparison', 'answers_about_events', 'answers_of_order',
+           'answers_of_study', 'plain_answers', 'counts_of', 'head_of_study', 'mosaic_of', 'part_section', 'done_table',
+           'settings_section', 'write_front_page']
 
 # %% ../nbs/24g_front_page.ipynb #41f8fa21
 import html
@@ -102,6 +102,28 @@ def answers_of_comparison(
             said.append(f"{title}: {shown}; {p_sentence(row)}.")
     return said
 
+# %% ../nbs/24g_front_page.ipynb #cfc876aa
+def answers_about_events(
+    folder: Path,  # of usvbook sequences
+) -> list[str]:  # HTML, one sentence a kind of event
+    "Calls around events: the bin that departs most, with n and floor."
+    around = table_in(folder / "around_events.csv")
+    if "p_family" not in around or around["p_family"].isna().any():
+        return []
+    shifts = numbers_in(folder / "run.json").get("parameters", {}).get("n_shifts", 0)
+    animals = table_in(folder / "events_of_animals.csv").groupby("label")["animal"].nunique()
+    said = []
+    for row in around.loc[around.groupby("label", sort=False)["p_family"].idxmin()].to_dict(
+        "records"
+    ):
+        found = row | {"n": animals[row["label"]], "least_p": 1 / (1 + shifts)}
+        rates = f"{number(row['per_s'], 2)} calls a second {number(row['start_s'], 2)} s from it"
+        said.append(
+            f"Around {escape(row['label'])}: {rates}, {number(row['expected'], 2)} among shifted "
+            f"calls; {p_sentence(found, 'p_family', 'family-wise p')}."
+        )
+    return said
+
 # %% ../nbs/24g_front_page.ipynb #18033c4b
 def answers_of_order(
     folder: Path,  # of usvbook sequences
@@ -121,18 +143,7 @@ def answers_of_order(
         )
     if found := told["matrices"]:
         said.append(f"What follows what, between the groups: {p_sentence(found)}.")
-    around = table_in(folder / "around_events.csv")
-    if "p_family" in around:
-        best = around.loc[around.groupby("label", sort=False)["p_family"].idxmin()]
-        for row in best.to_dict("records"):
-            rates = (
-                f"{number(row['per_s'], 2)} calls a second {number(row['start_s'], 2)} s from it"
-            )
-            said.append(
-                f"Around {escape(row['label'])}: {rates}, {number(row['expected'], 2)} among shifted "
-                f"calls; <b>family-wise p = {p_text(row['p_family'])}</b>."
-            )
-    return said
+    return said + answers_about_events(folder)
 
 # %% ../nbs/24g_front_page.ipynb #b46eb5eb
 def answers_of_study(

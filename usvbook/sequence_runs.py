@@ -385,7 +385,12 @@ def methods_of_groups(one: Order) -> str:
     text += "of animals between groups"
     text += f" within pairs ({design.paired})" if design.paired else ""
     text += f" within {design.strata}" if design.strata else ""
-    text += f"; the smallest p there can be is {floor}. Family-wise p are max-T, over the numbers of all calls, those at equal transitions and those at events, each by themselves. "
+    text += f"; the smallest p there can be is {floor}. "
+    if "p_family" in one.compared:
+        text += (
+            "Family-wise p are max-T, over the numbers of all calls, those at equal transitions "
+        )
+        text += "and those at events, each by themselves. "
     text += "Transition matrices were compared by PERMANOVA on the root of the row-weighted "
     text += "Jensen-Shannon divergence."
     if one.pairs is not None:
