@@ -658,5 +658,9 @@ def test_marks_of_another_program_as_decisions(built, tmp_path):
     )  # fmt: skip
     code, said = run_command("curate", results, "marks")
     assert code == 1 and "marks takes FILE ..." in said
-    said = usvbook("convert", results, "--to", "raven", "-o", tmp_path / "raven")
-    assert "what people decided is not in its calls.csv" in said
+    usvbook("curate", results, "apply", "-o", tmp_path / "applied")
+    usvbook("convert", tmp_path / "applied", "--to", "raven", "-o", tmp_path / "then")
+    usvbook("convert", results, "--to", "raven", "-o", tmp_path / "raven")
+    written = {path.name: path.read_bytes() for path in (tmp_path / "raven").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (tmp_path / "then").iterdir()}
+    assert any(b"hum" in text for text in written.values())

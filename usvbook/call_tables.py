@@ -7,8 +7,9 @@ __all__ = ['RAVEN_TIMES', 'RAVEN_BAND', 'RAVEN_LABELS', 'OWN_TIMES', 'OWN_BAND',
            'read_table_text', 'number_columns', 'label_of', 'without_second_views', 'read_raven', 'text_number',
            'write_rows', 'write_raven', 'read_audacity', 'write_audacity', 'read_boxes', 'write_boxes',
            'read_simple_seq', 'write_simple_seq', 'seconds_or_samples', 'read_generic_seq', 'write_generic_seq',
-           'own_labels', 'read_own', 'with_results', 'write_own', 'named_column', 'numbered', 'read_named', 'own_names',
-           'marks_of_named', 'read_pairs', 'write_pairs', 'Layout', 'read_layout', 'write_das']
+           'unit_names', 'own_labels', 'read_own', 'with_results', 'write_own', 'named_column', 'numbered',
+           'read_named', 'own_names', 'marks_of_named', 'read_pairs', 'write_pairs', 'Layout', 'read_layout',
+           'write_das']
 
 # %% ../nbs/01e_call_tables.ipynb #e8f2d61b
 import re
@@ -323,11 +324,17 @@ def write_generic_seq(marks: pd.DataFrame, path: Path) -> None:
 OWN_TIMES, OWN_BAND = ("onset_s", "offset_s"), ("low_freq_hz", "high_freq_hz")
 
 
+def unit_names(table: TextTable) -> list[str]:
+    """What people called the unit of each call: `unit_name` of calls.csv, `name` of our marks."""
+    column = next((name for name in ("name", "unit_name") if name in table), None)
+    return table.column(column) if column else [""] * len(table.rows)
+
+
 def own_labels(table: TextTable, how: Reading) -> list[str]:
     """The column label, else the names of units, else their numbers."""
     if how.label_column or "label" in table:
         return label_of(table, how, "label")
-    names = table.column("name") if "name" in table else [""] * len(table.rows)
+    names = unit_names(table)
     units = table.column("unit") if "unit" in table else [""] * len(table.rows)
     plain = [re.sub(r"\.0$", "", unit) for unit in units]
     return [
@@ -357,6 +364,7 @@ def with_results(marks: pd.DataFrame, path: Path, how: Reading) -> pd.DataFrame:
     """Marks of a table of ours, see `read_own`, with the columns of a result that it has."""
     table = read_table_text(path, how)
     found = {name: table.column(name) for name in RESULT_COLUMNS if name in table}
+    found |= {"name": unit_names(table)} if "unit_name" in table else {}
     return marks.assign(**found)
 
 # %% ../nbs/01e_call_tables.ipynb #1257362f

@@ -7,9 +7,9 @@ __all__ = ['RECORDINGS', 'FORCE', 'JOBS', 'SCHEDULER', 'CHANNEL', 'CONFIG', 'OVE
            'FORMAT_OF_MARKS', 'COLUMNS', 'DECIMAL', 'MARKS', 'MARKS_FORMAT', 'app', 'ISSUES', 'ACTIONS', 'COLUMN',
            'WEIGHTS', 'SOUNDS', 'SPLIT', 'DEVICE', 'with_settings', 'join_settings', 'columns_of', 'given_marks',
            'show_version', 'options', 'take_streams', 'main', 'in_option_words', 'options_by_name', 'told', 'one_line',
-           'workers', 'detect', 'build', 'assign', 'as_number', 'fields_of', 'tell_decisions', 'carry', 'tell_decided',
-           'tell_marks', 'curate', 'review_command', 'compare', 'sequences', 'study_command', 'convert', 'demo', 'tune',
-           'separate', 'train_command', 'evaluate_command']
+           'workers', 'detect', 'build', 'assign', 'as_number', 'fields_of', 'tell_decisions', 'carry', 'tell_marks',
+           'curate', 'review_command', 'compare', 'sequences', 'study_command', 'convert', 'demo', 'tune', 'separate',
+           'train_command', 'evaluate_command']
 
 # %% ../nbs/29_cli.ipynb #e3597d22
 import inspect
@@ -28,7 +28,7 @@ import typer
 from .demo import run_demo
 from .files import Fault, PlaceError, in_one_line, in_one_move
 from .past_runs import calls_to_tune
-from .results_folder import LOG, one_line_for_disks
+from .results_folder import one_line_for_disks
 from .run_record import Watch, progress_bar, tell, write_table
 from usvbook.runs import (
     FILES,
@@ -465,19 +465,6 @@ def carry(
     tell("\n".join(lines), result=True)
 
 # %% ../nbs/29_cli.ipynb #00f1d9b1
-def tell_decided(
-    places: list[str],  # files of marks, results folders
-    watch: Watch,
-) -> None:
-    """Say of folders that people decided about that their table is not what was decided."""
-    for folder in dict.fromkeys(p if p.is_dir() else p.parent for p in map(Path, places)):
-        if (folder / LOG).is_file() and (folder / "calls.csv").is_file():
-            watch.remark(
-                f"{folder}: what people decided is not in its calls.csv; write them as decided with "
-                f"usvbook curate {folder} apply -o NEW, and convert NEW"
-            )
-
-
 def tell_marks(
     results: Path,
     files: list[str],  # of marks
@@ -730,16 +717,20 @@ def convert(
     encoding: Annotated[str, typer.Option(help="of the text, such as cp1252")] = "auto",
     force: FORCE = False,
 ) -> None:
-    """Write marks, or the calls of a results folder, as files of another program."""
+    """Write marks, or the calls of a results folder as people decided, for another program."""
     with one_line("convert"):
+        from usvbook.curated_results import places_as_decided
         from usvbook.mark_tables import Reading
         from usvbook.marks import convert_marks
 
         named = columns_of(columns)
         how = Reading(samplerate_hz, duration_s, named, label_column, decimal, encoding)
-        tell_decided(files, watch := Watch())
-        with watch.step("convert"), one_line_for_disks(out):
-            written = convert_marks(files, out, to, fmt, how, force)
+        with (
+            Watch().step("convert"),
+            one_line_for_disks(out),
+            places_as_decided(files) as places,
+        ):
+            written = convert_marks(places, out, to, fmt, how, force)
         for path in written:
             tell(f"written: {path}", result=True)
 

@@ -7,14 +7,17 @@ __all__ = ['BOX', 'fitted_calls', 'open_log', 'log_of', 'state_of_results', 'loa
            'state_lines', 'paths_now', 'calls_again', 'boxes_of', 'recording_as_it_was', 'measure_boxes', 'drawn_calls',
            'Pictured', 'pictures_of', 'parts_by_kmeans', 'load_curated', 'curated_table', 'files_of_run', 'new_rows',
            'with_drawn', 'order_in_time', 'counted_again', 'AsDecided', 'as_decided', 'calls_as_decided', 'n_decisions',
-           'parts_remark', 'apply_decisions', 'write_applied', 'Offer', 'drawn_to_carry', 'carry_over', 'take_over',
-           'MarksOffer', 'marked_rows', 'decisions_of_marks']
+           'places_as_decided', 'parts_remark', 'apply_decisions', 'write_applied', 'Offer', 'drawn_to_carry',
+           'carry_over', 'take_over', 'MarksOffer', 'marked_rows', 'decisions_of_marks']
 
 # %% ../nbs/22b_curated_results.ipynb #e8a65f04
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -39,7 +42,7 @@ from .files import Fault, PlaceError, printable
 from .past_runs import calls_of_run, find_recording
 from .recordings import as_channel, sha256
 from .results_folder import LOG, held_folder, new_results
-from .run_record import RunRecord, Watch, read_run, write_run
+from .run_record import RunRecord, Watch, read_run, write_run, write_table
 from usvbook.runs import (
     check_jobs,
     look_at,
@@ -511,6 +514,26 @@ def n_decisions(
     if (folder / LOG).is_file():
         return len(log_of(folder).decisions)
     return int(run["parameters"].get("decisions") or 0)
+
+# %% ../nbs/22b_curated_results.ipynb #03f778ab
+@contextmanager
+def places_as_decided(
+    places: Sequence[str],  # files of marks, folders, results folders
+) -> Iterator[list[str]]:
+    """The places, with results folders that people decided about replaced by what they decided."""
+    with ExitStack() as kept:
+        now = []
+        for place in places:
+            folder = Path(place)
+            if folder.name == "calls.csv":
+                folder = folder.parent
+            if (folder / LOG).is_file() and (folder / "calls.csv").is_file():
+                beside = Path(kept.enter_context(TemporaryDirectory()))
+                write_table(calls_as_decided(folder), beside / "calls.csv")
+                shutil.copy(folder / "run.json", beside)
+                place = str(beside)
+            now.append(place)
+        yield now
 
 # %% ../nbs/22b_curated_results.ipynb #dc46fb00
 def parts_remark(
