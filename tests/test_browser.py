@@ -92,6 +92,8 @@ def test_every_slider_by_keyboard(browser, tuner_page):
     buttons = {b.text: b for b in browser.find_elements(By.CSS_SELECTOR, ".usvbook button")}
     buttons["Give this setting"].send_keys(Keys.ENTER)
     wait(browser, lambda b: "Repertoire(n_clusters=5, tau=0.79, lam=0.31" in text(b))
+    buttons["How many units?"].send_keys(Keys.ENTER)
+    wait(browser, lambda b: "halves of the calls agree best on" in text(b))
     buttons["Write it"].send_keys(Keys.ENTER)
     wait(browser, lambda b: "Written" in text(b))
     assert "n_clusters = 5" in file.read_text(encoding="utf-8")

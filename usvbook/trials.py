@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SHORT', 'PRICED', 'PLAIN', 'RIVALS', 'LEAST_LAM', 'MOST_ON_PATH', 'MOST_IN_GRAM', 'Choice', 'Graph', 'Trials',
            'most_units', 'first_choice', 'unfitted', 'as_used', 'inliers', 'inlier_graph', 'build_graph', 'graph',
-           'follow_path', 'fit', 'stability', 'stability_of_halves', 'layout', 'remember', 'name_of', 'as_call',
-           'toml_value', 'as_config', 'write_config']
+           'follow_path', 'fit', 'stability', 'stability_of_halves', 'layout', 'number_of_units', 'remember', 'name_of',
+           'as_call', 'toml_value', 'as_config', 'write_config']
 
 # %% ../nbs/10a_trials.ipynb #6a8e9dc6
 import json
@@ -26,6 +26,7 @@ from .calls import channel_of
 from .figures import tsne
 from .files import Fault, PlaceError, in_one_move
 from .lambda_path import expressed_among, lasso_path
+from .number_of_units import NumberChoice
 from .outliers import max_similarity, split_calls
 from .preprocessing import unit_rows
 from .repertoire import METHODS, Repertoire
@@ -241,6 +242,12 @@ def layout(
     inside = fitted.is_inlier_
     E = trials.X[inside] if fitted.embedding_ is None else fitted.embedding_[inside]
     return trials.once(("tsne", as_used(trials, choice)), lambda: tsne(E)), fitted.labels_[inside]
+
+# %% ../nbs/10a_trials.ipynb #c135c25a
+def number_of_units(trials: Trials, choice: Choice) -> NumberChoice:
+    """How many units halves of the calls agree on, at this τ and λ; K itself plays no part."""
+    key = ("number", as_used(trials, choice)._replace(n_clusters=0))
+    return trials.once(key, lambda: unfitted(trials, choice).choose_k(trials.X))
 
 # %% ../nbs/10a_trials.ipynb #20b85312
 def remember(trials: Trials, choice: Choice, **more: object) -> None:

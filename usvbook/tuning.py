@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MEASURES', 'STABLE', 'WIDE', 'NO_CHOICE', 'PLACES', 'STYLE', 'HOW_TO_USE', 'draw', 'panel', 'draw_similarity',
            'draw_spectrum', 'graph_table', 'draw_mosaic', 'draw_layout', 'comparison_table', 'history_table',
-           'example_rows', 'listen_table', 'aside', 'quick_stages', 'slow_stages', 'example_stages', 'Newest',
-           'run_stages', 'make_sliders', 'make_controls', 'arrange', 'Screen', 'Tuner', 'make_threads', 'move',
-           'by_program', 'offer_units', 'look', 'go_back', 'connect', 'give', 'write']
+           'example_rows', 'listen_table', 'aside', 'quick_stages', 'slow_stages', 'example_stages', 'draw_number',
+           'number_stages', 'Newest', 'run_stages', 'make_sliders', 'make_controls', 'arrange', 'Screen', 'Tuner',
+           'make_threads', 'move', 'by_program', 'offer_units', 'look', 'go_back', 'connect', 'give', 'write']
 
 # %% ../nbs/10_tuning.ipynb #caaf2bbb
 import base64
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 _Made = TypeVar("_Made")
 
 # %% ../nbs/10_tuning.ipynb #7e05ffeb
+from .number_of_units import NumberChoice, plot_choice
 from usvbook.trials import (
     LEAST_LAM,
     PRICED,
@@ -65,6 +66,7 @@ from usvbook.trials import (
     layout,
     most_units,
     name_of,
+    number_of_units,
     remember,
     stability,
     stability_of_halves,
@@ -310,6 +312,24 @@ def example_stages(trials: Trials, job: tuple[Choice, int, float]) -> Iterator[d
     yield {"examples": panel("Calls of the unit", body)}
     yield {"listen": panel("Listen", listen_table(trials, choice, unit, slow))}
 
+# %% ../nbs/10_tuning.ipynb #e7b3efac
+def draw_number(chosen: NumberChoice, ax: Axes) -> Axes:
+    """Agreement of halves against K."""
+    plot_choice(chosen, ax)
+    set_alt_text(
+        ax, f"Agreement of halves for {len(chosen.ks)} numbers of units: {chosen.reason()}"
+    )
+    return ax
+
+
+def number_stages(trials: Trials, choice: Choice) -> Iterator[dict[str, Any]]:
+    """How many units halves of the calls agree on."""
+    title = "How many units?"
+    yield {"number": panel(title, "", "asking halves of the calls …")}
+    chosen = aside(partial(number_of_units, trials, choice))
+    body = draw(partial(draw_number, chosen), (6.4, 3.4), (0.11, 0.16, 0.98, 0.97))
+    yield {"number": panel(title, body, f"At this τ and λ: {chosen.reason()}.")}
+
 # %% ../nbs/10_tuning.ipynb #697efdac
 class Newest:
     """Runs the stages of the newest job in a thread; of older jobs nothing is shown any more."""
@@ -410,6 +430,7 @@ def make_controls(
         "back": w.Dropdown(options=[NO_CHOICE], description="Back to a setting tried", **label),
         "unit": w.ToggleButtons(options=[], description="Unit", style={"button_width": "46px"}),
         "slow": w.Dropdown(options=slower, value=20, description="Sound", **small),
+        "count": w.Button(description="How many units?", layout=w.Layout(width="auto")),
         "give": w.Button(description="Give this setting"),
         "write": w.Button(description="Write it", layout=w.Layout(width="auto")),
         "force": w.Checkbox(description="replace the file", indent=False, **small),
@@ -418,7 +439,7 @@ def make_controls(
 # %% ../nbs/10_tuning.ipynb #56a5ffbd
 PLACES = (
     "similarity", "graph", "spectrum", "comparison", "mosaic", "layout", "examples", "listen",
-    "history", "status", "given",
+    "history", "status", "number", "given",
 )  # fmt: skip
 STYLE = """<style>
 .usvbook h3 {font-size: 15px; margin: 10px 0 4px; line-height: 1.3}
@@ -458,7 +479,8 @@ def arrange(
     keep = [c["give"], c["write"], c["force"]] if writes else [c["give"]]
     title = w.HTML(f"<h2>Tuning the repertoire of {n_calls} calls</h2>{STYLE}")
     rows = [
-        [w.VBox(sliders), p["comparison"]],
+        [w.VBox([*sliders, c["count"]]), p["comparison"]],
+        [p["number"]],
         [p["similarity"], p["graph"], p["spectrum"]],
         [p["mosaic"], p["layout"]],
         [c["unit"], c["slow"]],
@@ -569,6 +591,7 @@ def make_threads(
         "quick": partial(quick_stages, trials),
         "slow": after_quick,
         "examples": partial(example_stages, trials),
+        "number": partial(number_stages, trials),
     }
     return {name: Newest(of, show, tuner.screen.fault) for name, of in stages.items()}
 
@@ -578,7 +601,7 @@ def move(tuner: Tuner) -> None:
     tuner.controls["lam"].disabled = tuner.choice.method not in PRICED
     for thread, *old in (
         ("quick", "similarity", "graph", "spectrum"),
-        ("slow", "mosaic", "layout", "comparison"),
+        ("slow", "mosaic", "layout", "comparison", "number"),
     ):
         tuner.screen.pale(*old)
         tuner.threads[thread].submit(tuner.choice)
@@ -642,6 +665,7 @@ def connect(tuner: Tuner) -> None:
     on(Choice._fields, lambda new: move(tuner))
     on(("unit", "slow"), lambda new: look(tuner))
     on(("back",), lambda new: go_back(tuner, new))
+    tuner.controls["count"].on_click(lambda button: tuner.threads["number"].submit(tuner.choice))
     tuner.controls["give"].on_click(lambda button: give(tuner))
     tuner.controls["write"].on_click(lambda button: write(tuner))
 
