@@ -22,7 +22,7 @@ from .calls import Calls
 from .files import DAMAGED, Fault, in_one_move, read_entry
 
 # %% ../nbs/02b_call_files.ipynb #a3452a58
-FORMAT, VERSION = "usvbook calls", 2
+FORMAT, VERSION = "usvbook calls", 3
 
 
 class CallWriter:

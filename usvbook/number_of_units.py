@@ -184,5 +184,5 @@ def plot_choice(
     ax.set_xscale("log")
     ax.set_xticks(choice.ks, map(str, choice.ks), minor=False)
     ax.minorticks_off()
-    ax.legend(fontsize=8, frameon=False)
+    ax.legend(fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     return ax

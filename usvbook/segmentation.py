@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILE_COLUMNS', 'call_pixels', 'cut_call', 'cut_calls', 'MultitaperSettings', 'check_times', 'check_settings',
            'regions_of', 'joined', 'cautions_of', 'measured', 'MultitaperSegmenter', 'Segmented', 'check_silence',
-           'searched_channels', 'file_row', 'warn_of', 'mark_squeaks', 'table_of_files', 'segment_recordings',
+           'searched_channels', 'file_row', 'mark_squeaks', 'warn_of', 'table_of_files', 'segment_recordings',
            'MEASURES', 'CALL_COLUMNS', 'Calls', 'Matching', 'match_calls', 'match_recordings', 'true_labels']
 
 # %% ../nbs/02_segmentation.ipynb #1bb56d73
@@ -342,6 +342,15 @@ def file_row(
     names = ("duration_s", "samplerate_hz", "n_channels", "time_expansion", "recorded_at")
     return {name: getattr(recording, name) for name in (*names, "clock_source")}
 
+# %% ../nbs/02_segmentation.ipynb #ed63fcf7
+def mark_squeaks(
+    recording: Recording,
+    calls: Calls,  # found in it
+) -> None:
+    """Put the column `is_squeak` into the table of calls, if it is not there."""
+    if "is_squeak" not in calls.table:
+        calls.table["is_squeak"] = are_squeaks(recording, calls.table, calls.band_hz[0])
+
 # %% ../nbs/02_segmentation.ipynb #c32280fe
 def warn_of(
     recording: Recording,
@@ -356,22 +365,13 @@ def warn_of(
             f"{finds} longer than max_duration_s = {longest_s:g} s and left out: a long call, or a "
             "line as a fan draws it"
         )
-    for text in texts:
-        warnings.warn(f"{recording.path}: {text}", RecordingWarning, stacklevel=2)
-
-# %% ../nbs/02_segmentation.ipynb #ed63fcf7
-def mark_squeaks(
-    recording: Recording,
-    calls: Calls,  # found in it
-) -> None:
-    """Put the column `is_squeak` into the table of calls; RecordingWarning where there are any."""
-    squeaks = are_squeaks(recording, calls.table, calls.band_hz[0])
-    calls.table["is_squeak"] = squeaks
-    if n := int(squeaks.sum()):
+    if n := int(calls.table["is_squeak"].sum()):
         are = (
             "1 call is most likely a harmonic" if n == 1 else f"{n} calls are most likely harmonics"
         )
-        text = f"{are} of audible squeaks below {calls.band_hz[0] / 1e3:g} kHz (column is_squeak)"
+        low_khz = calls.band_hz[0] / 1e3
+        texts.append(f"{are} of audible squeaks below {low_khz:g} kHz (column is_squeak)")
+    for text in texts:
         warnings.warn(f"{recording.path}: {text}", RecordingWarning, stacklevel=2)
 
 # %% ../nbs/02_segmentation.ipynb #4952624e

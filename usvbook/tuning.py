@@ -327,7 +327,7 @@ def number_stages(trials: Trials, choice: Choice) -> Iterator[dict[str, Any]]:
     title = "How many units?"
     yield {"number": panel(title, "", "asking halves of the calls …")}
     chosen = aside(partial(number_of_units, trials, choice))
-    body = draw(partial(draw_number, chosen), (6.4, 3.4), (0.11, 0.16, 0.98, 0.97))
+    body = draw(partial(draw_number, chosen), (6.4, 3.4), (0.11, 0.16, 0.98, 0.84))
     yield {"number": panel(title, body, f"At this τ and λ: {chosen.reason()}.")}
 
 # %% ../nbs/10_tuning.ipynb #697efdac
@@ -479,8 +479,8 @@ def arrange(
     keep = [c["give"], c["write"], c["force"]] if writes else [c["give"]]
     title = w.HTML(f"<h2>Tuning the repertoire of {n_calls} calls</h2>{STYLE}")
     rows = [
-        [w.VBox([*sliders, c["count"]]), p["comparison"]],
-        [p["number"]],
+        [w.VBox(sliders), p["comparison"]],
+        [c["count"], p["number"]],
         [p["similarity"], p["graph"], p["spectrum"]],
         [p["mosaic"], p["layout"]],
         [c["unit"], c["slow"]],
@@ -601,10 +601,12 @@ def move(tuner: Tuner) -> None:
     tuner.controls["lam"].disabled = tuner.choice.method not in PRICED
     for thread, *old in (
         ("quick", "similarity", "graph", "spectrum"),
-        ("slow", "mosaic", "layout", "comparison", "number"),
+        ("slow", "mosaic", "layout", "comparison"),
     ):
         tuner.screen.pale(*old)
         tuner.threads[thread].submit(tuner.choice)
+    if tuner.screen.places["number"].value:
+        tuner.screen.pale("number")
 
 # %% ../nbs/10_tuning.ipynb #ac2e31f9
 _setting: set[int] = set()  # threads that set controls now

@@ -23,6 +23,7 @@ import usvbook
 from .call_files import VERSION, fault_of, new_call_file, put_table, read_calls
 from .calls import Calls, Detector, JoinedPatches
 from .recordings import Recording, RecordingError, RecordingWarning
+from .segmentation import mark_squeaks
 
 # %% ../nbs/02c_work_area.ipynb #c6b3f973
 def plain_value(value: object) -> object:
@@ -74,7 +75,9 @@ class KeptSegmenter:
             warnings.warn(text, RecordingWarning, stacklevel=2)
         if not path.exists():
             with new_call_file(path) as writer:
-                put_table(writer, self.segmenter.segment(recording, writer))
+                calls = self.segmenter.segment(recording, writer)
+                mark_squeaks(recording, calls)
+                put_table(writer, calls)
                 if _state(recording) != before:
                     raise RecordingError(
                         f"{recording.path}: has changed while it was read; wait until nothing "
