@@ -826,12 +826,13 @@ SCRIPT_DECIDE = """
   prompt(what, text, then) {
     const back = document.activeElement, input = s.words.querySelector("input");
     s.words.hidden = false; s.words.firstChild.textContent = what; input.value = text; input.focus(); input.select();
-    const home = () => { s.words.hidden = true; (back === s.wide ? back : s.list.contains(back) || !s.el.contains(back)
+    const home = () => { if (input.onkeydown !== mine) return;  // another question is open by now
+      s.words.hidden = true; (back === s.wide ? back : s.list.contains(back) || !s.el.contains(back)
       ? s.list.querySelector("[tabindex='0']") : s.grid.children[s.at])?.focus(); };
-    input.onkeydown = async (e) => {
+    const mine = async (e) => {
       if (e.key === "Enter") { e.preventDefault(); s.words.hidden = true; await then(input.value); home(); }
       if (e.key === "Escape") { e.preventDefault(); home(); }
-    }; return true;
+    }; input.onkeydown = mine; return true;
   },
   home() { (s.grid.children[s.at] || s.list.querySelector("[tabindex='0']"))?.focus(); },
   async decide(what, given = {}) {
