@@ -229,6 +229,15 @@ def test_any_log(data):
         )
 
 
+def test_undo_of_undo_of_undo():
+    """Each undo is of the one before: the name is there and gone by turns."""
+    history = History(N_UNITS, FITTED)
+    history.add(Decision("rename", 1, unit=0, name="up"))
+    for seq in range(2, 9):
+        history.add(Decision("undo", seq, undoes=seq - 1))
+        assert state_of(history).names == ({0: "up"} if seq % 2 else {})
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.data())
 def test_undoing_all_of_it_leads_back(data):

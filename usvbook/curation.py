@@ -542,19 +542,28 @@ class History(Written):
             raise Fault(f"entry {seq} cannot be undone: there is no such entry")
         if seq in self.undone:
             raise Fault(f"entry {seq} cannot be undone: it was, at {self.undone[seq]}")
-        old = self.decisions[seq - 1]
-        if old.op == "undo":
-            self.redo(old)
-        else:
-            later, what = resting(self, old)
-            if later:
-                text, rest = ", ".join(map(str, later)), "rest" if len(later) > 1 else "rests"
-                them = "them" if len(later) > 1 else "it"
-                raise Fault(
-                    f"entry {seq} cannot be undone: {text} {rest} on {what}; undo {them} first"
-                )
-            take_out(self, old)
+        self.out_of_force(self.decisions[seq - 1])
         self.undone[seq] = one.seq or 0
+
+    def out_of_force(self, old: Decision) -> None:
+        """End what a decision does; of an undo, that what it undid is undone."""
+        if old.op == "undo":
+            back = self.decisions[(old.undoes or 0) - 1]
+            if back.op == "undo":  # which is in force again, so that what it undid is not
+                self.out_of_force(self.decisions[(back.undoes or 0) - 1])
+                self.undone[back.undoes or 0] = back.seq or 0
+                del self.undone[back.seq or 0]
+            else:
+                self.redo(old)
+            return
+        later, what = resting(self, old)
+        if later:
+            text, rest = ", ".join(map(str, later)), "rest" if len(later) > 1 else "rests"
+            them = "them" if len(later) > 1 else "it"
+            raise Fault(
+                f"entry {old.seq} cannot be undone: {text} {rest} on {what}; undo {them} first"
+            )
+        take_out(self, old)
 
     def redo(self, old: Decision) -> None:
         """Take back an undo, `old`. Raises `Fault` where the decision no longer fits."""
