@@ -546,7 +546,7 @@ class History(Written):
         self.undone[seq] = one.seq or 0
 
     def out_of_force(self, old: Decision) -> None:
-        """End what a decision does; of an undo, that what it undid is undone."""
+        """End what a decision does; an undo no longer undoes. Raises `Fault` where others rest on it."""
         if old.op == "undo":
             back = self.decisions[(old.undoes or 0) - 1]
             if back.op == "undo":  # which is in force again, so that what it undid is not
