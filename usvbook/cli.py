@@ -7,9 +7,9 @@ __all__ = ['RECORDINGS', 'FORCE', 'JOBS', 'SCHEDULER', 'CHANNEL', 'CONFIG', 'OVE
            'FORMAT_OF_MARKS', 'COLUMNS', 'DECIMAL', 'MARKS', 'MARKS_FORMAT', 'app', 'ISSUES', 'ACTIONS', 'COLUMN',
            'WEIGHTS', 'SOUNDS', 'SPLIT', 'DEVICE', 'with_settings', 'join_settings', 'columns_of', 'given_marks',
            'show_version', 'options', 'take_streams', 'main', 'in_option_words', 'options_by_name', 'told', 'one_line',
-           'workers', 'detect', 'build', 'assign', 'as_number', 'fields_of', 'tell_decisions', 'carry', 'tell_marks',
-           'curate', 'review_command', 'compare', 'sequences', 'study_command', 'convert', 'demo', 'tune', 'separate',
-           'train_command', 'evaluate_command']
+           'workers', 'detect', 'build', 'assign', 'as_number', 'fields_of', 'tell_decisions', 'tell_offer', 'carry',
+           'tell_marks', 'curate', 'review_command', 'compare', 'sequences', 'study_command', 'convert', 'demo', 'tune',
+           'separate', 'train_command', 'evaluate_command']
 
 # %% ../nbs/29_cli.ipynb #e3597d22
 import inspect
@@ -53,6 +53,7 @@ from usvbook.settings import (
 # %% ../nbs/29_cli.ipynb #5a7eb806
 if TYPE_CHECKING:
     from usvbook.marked_calls import GivenMarks
+    from usvbook.curation import Decision
 
 # %% ../nbs/29_cli.ipynb #cafe22ae
 def with_settings(*owners: str) -> Callable[[Callable], Callable]:
@@ -441,6 +442,26 @@ def tell_decisions(
         tell("\n".join([said, *state_lines(state)]), result=True)
 
 
+def tell_offer(
+    lines: list[str],  # what is known
+    results: Path,
+    offered: "list[Decision]",
+    take: bool,  # write what is offered
+    who: str,
+    why: str,
+) -> None:
+    """Print decisions that are offered for a folder; write them where asked to."""
+    from usvbook.curated_results import in_words, take_over
+
+    lines = [*lines, *(f"offered: {in_words(one)}" for one in offered)]
+    if take:
+        done = take_over(results, offered, who, why)
+        lines.append(f"{len(done)} decisions written into the log of {results}")
+    elif offered:
+        lines.append("give --take to write what is offered into the log")
+    tell("\n".join(lines), result=True)
+
+
 def carry(
     old: Path,  # results folder with decisions
     new: Path,  # results folder of another build
@@ -449,20 +470,14 @@ def carry(
     why: str,
 ) -> None:
     """Print which units fit, and what can be carried over; write it where asked to."""
-    from usvbook.curated_results import carry_over, in_words, take_over
+    from usvbook.curated_results import carry_over
 
     offer = carry_over(old, new)
     lines = [f"unit {one} is most like {two} ({offer.shared[one]} calls of both)"
              for one, two in offer.matched.items()]  # fmt: skip
-    lines += [f"offered: {in_words(one)}" for one in offer.decisions]
     if offer.n_lost:
         lines.append(f"{offer.n_lost} calls that were decided about are not in {new}")
-    if take:
-        done = take_over(new, offer.decisions, who, why)
-        lines.append(f"{len(done)} decisions written into the log of {new}")
-    elif offer.decisions:
-        lines.append("give --take to write what is offered into the log")
-    tell("\n".join(lines), result=True)
+    tell_offer(lines, new, offer.decisions, take, who, why)
 
 # %% ../nbs/29_cli.ipynb #00f1d9b1
 def tell_marks(
@@ -475,7 +490,7 @@ def tell_marks(
     why: str,
 ) -> None:
     """Print what marks of another program say about the calls; write it where asked to."""
-    from usvbook.curated_results import decisions_of_marks, in_words, take_over
+    from usvbook.curated_results import decisions_of_marks
     from usvbook.mark_tables import Reading
 
     if not files:
@@ -487,13 +502,7 @@ def tell_marks(
         lines.append(
             f"{offer.n_unmatched_rejected} rejected there are no calls here: nothing to do"
         )
-    lines += [f"offered: {in_words(one)}" for one in offer.decisions]
-    if take:
-        done = take_over(results, offer.decisions, who, why)
-        lines.append(f"{len(done)} decisions written into the log of {results}")
-    elif offer.decisions:
-        lines.append("give --take to write what is offered into the log")
-    tell("\n".join(lines), result=True)
+    tell_offer(lines, results, offer.decisions, take, who, why)
 
 # %% ../nbs/29_cli.ipynb #dbb55da6
 @app.command()
